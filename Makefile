@@ -1,0 +1,54 @@
+# Needs Python ≥ 3.11 and make; everything else goes into .venv. Another interpreter: make PYTHON=python3.13 test
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PINS := pyproject.toml clients/python/pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo serve test check fmt bench
+
+help:  ## what can be made
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
+		printf '  %-12s %s\n' "$$name" "$$what"; done
+
+demo: .venv/demo.installed  ## tune a small network with four training processes, and watch (4 minutes)
+	@$(BIN)/python examples/digits/demo.py
+
+serve: .venv/demo.installed  ## a server on http://127.0.0.1:8000 with its own PostgreSQL, until Ctrl-C
+	@$(BIN)/frazil-server serve
+
+test: .venv/dev.installed  ## every test
+	@$(BIN)/pytest
+
+check: .venv/dev.installed  ## format, lint, types and the direction of imports
+	@echo "ruff format"; $(BIN)/ruff format --check --quiet
+	@echo "ruff check"; $(BIN)/ruff check --quiet
+	@echo "mypy"; $(BIN)/mypy --no-error-summary
+	@echo "lint-imports"; $(BIN)/lint-imports
+
+fmt: .venv/dev.installed  ## rewrite the code as check wants it
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format
+
+bench: .venv/dev.installed  ## throughput beside Optuna, then regret (15 minutes)
+	@$(BIN)/python benchmarks/throughput.py
+	@$(BIN)/python benchmarks/regret.py
+
+# `.venv/demo.installed` is what the demo needs, `.venv/dev.installed` all of it. torch comes first and by itself: it is by
+# far the largest, and a machine that offers its own build of it is asked for nothing else.
+.venv/%.installed: $(PINS) | .venv/torch.installed
+	@echo "Installing Frazil and what its $* needs …"
+	@$(PIP) --editable clients/python --editable '.[$*]'
+	@touch $@
+
+.venv/torch.installed: constraints.txt | $(BIN)/pip
+	@echo "Installing torch (the largest part: minutes on a slow line) …"
+	@$(PIP) "$$(grep '^torch==' constraints.txt)"
+	@touch $@
+
+$(BIN)/pip:
+	@echo "Making .venv with $$($(PYTHON) --version) …"
+	@$(PYTHON) -c 'import sys; sys.exit("Frazil needs Python 3.11 or newer: make PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv

@@ -1,0 +1,56 @@
+"""Frazil's client: ask what to train next, report as it trains, freeze it when told, and thaw it anywhere."""
+
+from .client import Client
+from .errors import (
+    Conflict,
+    Denied,
+    FrazilError,
+    Invalid,
+    LeaseLost,
+    NotFound,
+    Overloaded,
+    Problem,
+    StepConflict,
+    StudyConflict,
+    StudyNotActive,
+    TrialFinished,
+    TryLater,
+    Unreachable,
+)
+from .space import Bool, Categorical, Fixed, Float, Int, Objective, Ordinal, Resource
+from .study import Best, Observed, Recommended, Study
+from .trial import Checkpoint, Trial
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Best",
+    "Bool",
+    "Categorical",
+    "Checkpoint",
+    "Client",
+    "Conflict",
+    "Denied",
+    "Fixed",
+    "Float",
+    "FrazilError",
+    "Int",
+    "Invalid",
+    "LeaseLost",
+    "NotFound",
+    "Objective",
+    "Observed",
+    "Ordinal",
+    "Overloaded",
+    "Problem",
+    "Recommended",
+    "Resource",
+    "StepConflict",
+    "Study",
+    "StudyConflict",
+    "StudyNotActive",
+    "Trial",
+    "TrialFinished",
+    "TryLater",
+    "Unreachable",
+]

@@ -1,0 +1,118 @@
+"""The door to a server: create a study, or find one."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import quote
+
+from .sender import Courier
+from .space import Objective, described, described_space
+from .study import Study
+from .transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    import httpx2
+
+    from .space import Resource, Space
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+PATIENCE = 600.0  # seconds; a server may be restarted, and moved, in less
+
+
+class Client:
+    """A connection to one server, for any number of threads. Not to be carried across a fork.
+
+    `url` and `token` come from FRAZIL_URL and FRAZIL_TOKEN where not given. Every call waits out an outage of up to
+    `patience` seconds. `transport` replaces the network, for tests.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        patience: float = PATIENCE,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        url = url or os.environ.get("FRAZIL_URL") or DEFAULT_URL
+        token = token or os.environ.get("FRAZIL_TOKEN")
+        self._transport = Transport(url, token=token, patience=patience, transport=transport)
+        self._courier = Courier()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections. Trials still in hand lose their leases when these run out."""
+        self._transport.close()
+
+    def create_study(
+        self,
+        name: str,
+        *,
+        space: Space,
+        minimize: str | None = None,
+        maximize: str | None = None,
+        objectives: Sequence[Objective] | None = None,
+        resource: Resource | None = None,
+        policy: str | Mapping[str, Any] = "auto",
+        budget: Mapping[str, float] | None = None,
+        candidates: Sequence[Mapping[str, Any]] | None = None,
+        seed: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        if_exists: Literal["fail", "load"] = "fail",
+    ) -> Study:
+        """A new study; with `if_exists="load"` also the one of this name, if its definition is the same.
+
+        Say what is wanted in one way: `minimize=` or `maximize=` a metric, or `objectives=` for several metrics or
+        another summary of the curve. `policy` is a name, or {"name": …, options}; `budget` any of "trials", "resource"
+        (steps in all) and "seconds"; `candidates` a finite list of parameter sets to choose from.
+
+        Raises `Invalid` for a definition that makes no sense, and `StudyConflict` for a name that is taken.
+        """
+        definition = {
+            "name": name,
+            "space": described_space(space),
+            "objectives": [described(objective) for objective in _objectives(minimize, maximize, objectives)],
+            "resource": described(resource) if resource else None,
+            "policy": {"name": policy} if isinstance(policy, str) else dict(policy),
+            "budget": budget,
+            "candidates": candidates,
+            "seed": seed,
+            "metadata": metadata,
+            "if_exists": if_exists,
+        }
+        given = {field: value for field, value in definition.items() if value is not None}
+        return self._study(self._transport.post("/studies", given, once=True))
+
+    def study(self, name: str) -> Study:
+        """The study of this name or id. Raises `NotFound`."""
+        return self._study(self._transport.get(f"/studies/{quote(name, safe='')}"))
+
+    def studies(self) -> list[Study]:
+        """Every study on the server."""
+        return [self._study(info) for info in self._transport.pages("/studies")]
+
+    def _study(self, info: dict[str, Any]) -> Study:
+        return Study(info, self._transport, self._courier)
+
+
+def _objectives(
+    minimize: str | None, maximize: str | None, objectives: Sequence[Objective] | None
+) -> Sequence[Objective]:
+    if sum(way is not None for way in (minimize, maximize, objectives)) != 1:
+        raise ValueError("say what is wanted in exactly one way: minimize=, maximize= or objectives=")
+    if minimize is not None:
+        return [Objective(minimize)]
+    if maximize is not None:
+        return [Objective(maximize, "maximize")]
+    return objectives or []

@@ -1,0 +1,3 @@
+"""Frazil's service: studies, trials and curves in Postgres, suggestions over REST."""
+
+__version__ = "0.1.0"

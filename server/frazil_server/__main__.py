@@ -1,0 +1,5 @@
+"""`python -m frazil_server`."""
+
+from .cli import app
+
+app()

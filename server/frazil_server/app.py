@@ -1,0 +1,79 @@
+"""The application: routes, errors, and what lives as long as the process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from . import __version__, errors
+from .database import create_engine, database_url, migrate
+from .events.routes import router as events
+from .express import ExpressLane
+from .idempotency import Replay, send_replay
+from .middleware import LoopbackGuard, Observer
+from .services import Services, utc_now
+from .settings import Settings
+from .studies.best import router as best
+from .studies.routes import router as studies
+from .system import operations
+from .system import router as system
+from .transfer.routes import router as transfer
+from .trials.curves import router as curves
+from .trials.routes import router as trials
+
+API = "/api/v1"
+
+_DESCRIPTION = """Frazil tunes training runs while they move: ask what to train next, report the learning curve, and be
+told to go on, to pause at a checkpoint, or to stop."""
+
+
+def create_app(settings: Settings | None = None, clock: Callable[[], datetime] = utc_now) -> FastAPI:
+    """The ASGI application. It migrates its database when it starts; `clock` is read for leases and budgets."""
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        url = await asyncio.to_thread(database_url, settings)
+        await asyncio.to_thread(migrate, url)
+        engine = create_engine(url, settings.pool_size)
+        app.state.engine = engine
+        app.state.services = Services(engine, url, settings, clock)
+        async with app.state.services.running():
+            yield
+        await engine.dispose()
+
+    app = _App(
+        title="Frazil",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        max_body_size=settings.max_body_bytes,
+        separate_input_output_schemas=False,
+        responses={
+            "default": {"description": "What went wrong (RFC 9457).", "content": {"application/problem+json": {}}}
+        },
+    )
+    for router in (studies, best, trials, curves, transfer, events, system):
+        app.include_router(router, prefix=API)
+    app.include_router(operations)
+    errors.install(app)
+    app.add_exception_handler(Replay, send_replay)
+    app.outermost = Observer(LoopbackGuard(ExpressLane(app.framework, app.state, settings.max_body_bytes)))
+    return app
+
+
+class _App(FastAPI):
+    """FastAPI behind our own outer layers: the observer, the guard and the express lane."""
+
+    outermost: ASGIApp
+
+    async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(scope, receive, send)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.outermost(scope, receive, send)

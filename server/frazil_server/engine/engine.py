@@ -1,0 +1,238 @@
+"""Who computes model-based suggestions, and when.
+
+Asks that wait for one study become one joint batch; a tell fills the shelf in the background. The work itself happens
+in worker processes (`workers.py`), here or in another container; between them stands only the shelf, a table in
+Postgres.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+from pydantic_core import to_json
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from frazil_tuner.errors import FrazilError, TryLater
+from frazil_tuner.history import Study
+from frazil_tuner.policies import Policy, Recommendation, Resume, Suggestion, build
+
+from ..database import transaction
+from ..events.announcer import Announcer
+from ..suggestions.seeds import seed_of
+from ..trials.ledger import Ledger
+from ..trials.records import StudyRecord
+from .snapshots import Snapshots
+from .workers import Workers
+
+log = structlog.get_logger(__name__)
+
+_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:study, 0))")
+_UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:study, 0))")
+_FRESH = text("SELECT count(*) FROM suggestions WHERE study_id = :study AND (NOT :ages OR data_version >= :version)")
+_SWEEP = text("DELETE FROM suggestions WHERE study_id = :study AND :ages AND data_version < :version")
+_SHELVE = text(
+    """INSERT INTO suggestions (study_id, trial_number, params, candidate, until_step, data_version, why)
+    SELECT CAST(:study AS uuid), trial_number, params, candidate, until_step, :version, why
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+      AS r(trial_number int, params jsonb, candidate int, until_step int, why jsonb)"""
+)
+_DEMAND = text("SELECT pg_notify('frazil_demand', :study || ' ' || :count)")
+
+PATIENCE = 30.0
+"""Seconds an ask waits for a remote engine before it tells its client to try later."""
+
+
+def compute(policy: Mapping[str, Any], study: Study, count: int, seed: int) -> list[Suggestion]:
+    """Runs in a worker process."""
+    return build(policy, study.definition).suggest(study, count, seed)
+
+
+def recommend(policy: Mapping[str, Any], study: Study) -> Recommendation | None:
+    """Runs in a worker process."""
+    return build(policy, study.definition).recommend(study)
+
+
+class Engine(Protocol):
+    """Fills shelves and answers for models. `replenish` returns how many fresh suggestions it found or made."""
+
+    async def replenish(self, study_id: uuid.UUID, count: int) -> int: ...
+    async def recommend(self, policy: Policy, spec: Mapping[str, Any], study: Study) -> Recommendation | None: ...
+    def nudge(self, study_id: uuid.UUID) -> None: ...
+    def describe(self) -> dict[str, Any]: ...
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Demand:
+    """What is wanted of one study's shelf, by how many, since the last fill began."""
+
+    count: int = 0
+    waiters: list[asyncio.Future[int]] = field(default_factory=list)
+    filler: asyncio.Task[None] | None = None
+
+
+class LocalEngine:
+    """Computes in this machine's worker processes."""
+
+    def __init__(self, database: AsyncEngine, snapshots: Snapshots, announcer: Announcer, workers: Workers) -> None:
+        self._database = database
+        self._snapshots = snapshots
+        self._announcer = announcer
+        self.workers = workers
+        self._demands: dict[uuid.UUID, _Demand] = {}
+        self._model_based: set[uuid.UUID] = set()
+
+    async def replenish(self, study_id: uuid.UUID, count: int) -> int:
+        """Waits until the shelf has been filled for this and all other present demands; returns what was found or
+        made.
+        """
+        demand = self._demands.setdefault(study_id, _Demand())
+        demand.count += count
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        demand.waiters.append(done)
+        if demand.filler is None:
+            demand.filler = asyncio.create_task(self._fill_all(study_id, demand))
+        return await done
+
+    def nudge(self, study_id: uuid.UUID) -> None:
+        """Something was learned: computes the next suggestion ahead of the ask, for studies that need a model."""
+        if study_id in self._model_based:
+            demand = self._demands.setdefault(study_id, _Demand())
+            demand.count += 1
+            if demand.filler is None:
+                demand.filler = asyncio.create_task(self._fill_all(study_id, demand))
+
+    async def _fill_all(self, study_id: uuid.UUID, demand: _Demand) -> None:
+        while demand.count:
+            count, demand.count = demand.count, 0
+            waiters, demand.waiters = demand.waiters, []
+            try:
+                made = await self._fill(study_id, count)
+            except Exception as error:  # noqa: BLE001  (whoever waits must hear of it)
+                self._give_up(waiters, error)
+            else:
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_result(made)
+        del self._demands[study_id]
+
+    def _give_up(self, waiters: Sequence[asyncio.Future[int]], error: Exception) -> None:
+        if not isinstance(error, FrazilError):
+            log.error("fill_failed", exc_info=error)
+            error = TryLater("The engine could not compute a suggestion; the log says why.", retry_after=5.0)
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    async def _fill(self, study_id: uuid.UUID, count: int) -> int:
+        """One fill, under the study's advisory lock: another process's fill is waited for, not repeated."""
+        async with self._database.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            if not (await connection.execute(_LOCK, {"study": str(study_id)})).scalar_one():
+                await asyncio.sleep(0.1)
+                return 1  # look at the shelf again
+            try:
+                return await self._fill_locked(study_id, count)
+            finally:
+                await connection.execute(_UNLOCK, {"study": str(study_id)})
+
+    async def _fill_locked(self, study_id: uuid.UUID, count: int) -> int:
+        async with transaction(self._database) as connection:
+            ledger = await Ledger.open(connection, study_id, lock=False)
+            look = await self._snapshots.look(connection, ledger.study)
+            study = await self._snapshots.study(connection, ledger.study, look)
+            policy = self._snapshots.policy(ledger.study, look.definition)
+            fresh = await _fresh(connection, ledger.study, policy)
+        self._snapshots.remember(study_id, look)
+        if fresh >= count or policy.is_light(study) or ledger.study.state != "active":
+            return fresh
+        self._model_based.add(study_id)
+        return fresh + await self._compute(ledger.study, policy, study, count - fresh)
+
+    async def _compute(self, record: StudyRecord, policy: Policy, study: Study, count: int) -> int:
+        seed = seed_of(study.definition.seed, study.version, record.next_number + len(study.shelved))
+        suggestions = await self.workers.run(compute, record.policy, study, count, seed)
+        rows = [_row(suggestion, policy, seed, study.version) for suggestion in suggestions]
+        async with transaction(self._database) as connection:
+            parameters = {"study": record.id, "ages": policy.ages, "version": study.version}
+            await connection.execute(_SWEEP, parameters)
+            if rows:
+                await connection.execute(
+                    _SHELVE, {"study": record.id, "version": study.version, "rows": to_json(rows).decode()}
+                )
+        self._announcer.touch(record.id)
+        return len(rows)
+
+    async def recommend(self, policy: Policy, spec: Mapping[str, Any], study: Study) -> Recommendation | None:
+        """The policy's recommendation, from a worker where it takes a model."""
+        if policy.is_light(study):
+            return policy.recommend(study)
+        return await self.workers.run(recommend, spec, study)
+
+    def describe(self) -> dict[str, Any]:
+        return {"executor": "local", "workers": self.workers.count}
+
+    def close(self) -> None:
+        self.workers.close()
+
+
+class RemoteEngine:
+    """Leaves the computing to `frazil-server worker` processes: says what is wanted, waits for the shelf."""
+
+    def __init__(self, database: AsyncEngine, announcer: Announcer) -> None:
+        self._database = database
+        self._announcer = announcer
+        self._nudges: set[asyncio.Task[None]] = set()
+
+    async def replenish(self, study_id: uuid.UUID, count: int) -> int:
+        with self._announcer.listening(study_id) as news:
+            await self._demand(study_id, count)
+            try:
+                await asyncio.wait_for(news.wait(), PATIENCE)
+            except TimeoutError:
+                raise TryLater(
+                    "No engine worker answered; is `frazil-server worker` running?", retry_after=5.0
+                ) from None
+        return 1
+
+    async def _demand(self, study_id: uuid.UUID, count: int) -> None:
+        async with transaction(self._database) as connection:
+            await connection.execute(_DEMAND, {"study": str(study_id), "count": str(count)})
+
+    def nudge(self, study_id: uuid.UUID) -> None:
+        task = asyncio.create_task(self._demand(study_id, 0))
+        self._nudges.add(task)
+        task.add_done_callback(self._nudges.discard)
+
+    async def recommend(self, policy: Policy, spec: Mapping[str, Any], study: Study) -> Recommendation | None:
+        """Without worker processes of its own it can only give a model-free answer."""
+        return policy.recommend(study) if policy.is_light(study) else None
+
+    def describe(self) -> dict[str, Any]:
+        return {"executor": "remote", "workers": 0}
+
+    def close(self) -> None:
+        """Nothing runs here."""
+
+
+async def _fresh(connection: AsyncConnection, study: StudyRecord, policy: Policy) -> int:
+    parameters = {"study": study.id, "ages": policy.ages, "version": study.data_version}
+    count: int = (await connection.execute(_FRESH, parameters)).scalar_one()
+    return count
+
+
+def _row(suggestion: Suggestion, policy: Policy, seed: int, version: int) -> dict[str, Any]:
+    why = {"policy": policy.name, **suggestion.why, "seed": seed, "data_version": version}
+    if isinstance(suggestion, Resume):
+        return {"trial_number": suggestion.number, "until_step": suggestion.until, "why": why}
+    return {
+        "params": suggestion.params,
+        "candidate": suggestion.candidate,
+        "until_step": suggestion.until,
+        "why": why,
+    }

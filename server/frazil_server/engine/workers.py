@@ -1,0 +1,99 @@
+"""Worker processes: where torch lives. One thread each, replaced after a number of fits, and whenever one dies.
+
+Several compute threads per process oversubscribe the cores (OpenMP beside OpenBLAS) and make fits many times slower, so
+the limits are set in the environment before a worker starts. Acquisition optimisation leaks memory over hours, so
+workers are recycled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+import structlog
+
+from frazil_tuner.errors import TryLater
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_TRIES = 3
+
+
+def _settle_in() -> None:
+    """A worker ends when its server does, not when a Ctrl-C reaches the whole group."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def warm_up() -> int:
+    """Imports what every fit needs, torch first of all; returns the worker's pid."""
+    importlib.import_module("frazil_tuner.acquisition")
+    return os.getpid()
+
+
+class _Slot:
+    """One worker process and the number of tasks it has done."""
+
+    def __init__(self) -> None:
+        self.executor = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _settle_in)
+        self.tasks = 0
+
+    def close(self) -> None:
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+
+class Workers:
+    """A fixed number of worker processes. `run` waits for a free one."""
+
+    def __init__(self, count: int, recycle_after: int) -> None:
+        for name in _ONE_THREAD:
+            os.environ.setdefault(name, "1")
+        self.count = count
+        self._recycle_after = recycle_after
+        self._free: asyncio.Queue[_Slot | None] = asyncio.Queue()
+        for _ in range(count):
+            self._free.put_nowait(None)  # started at its first task
+
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        """Calls `function` in a worker process. A worker that dies costs another try; raises `TryLater` after three."""
+        for attempt in range(1, _TRIES + 1):
+            slot = await self._free.get() or _Slot()
+            try:
+                result = await asyncio.wrap_future(slot.executor.submit(function, *args))
+            except BrokenProcessPool:
+                log.warning("worker_died", task=function.__name__, attempt=attempt)
+                self._give_back(slot, worn=True)
+            except BaseException:
+                self._give_back(slot, worn=False)
+                raise
+            else:
+                self._give_back(slot, worn=False)
+                return result
+        raise TryLater(f"The engine's worker died {_TRIES} times over this task.", retry_after=5.0, code="overloaded")
+
+    def _give_back(self, slot: _Slot, *, worn: bool) -> None:
+        slot.tasks += 1
+        if worn or slot.tasks >= self._recycle_after:
+            slot.close()
+            self._free.put_nowait(None)
+        else:
+            self._free.put_nowait(slot)
+
+    async def prewarm(self) -> None:
+        """Starts every worker and lets it import what it needs."""
+        await asyncio.gather(*(self.run(warm_up) for _ in range(self.count)))
+
+    def close(self) -> None:
+        while not self._free.empty():
+            slot = self._free.get_nowait()
+            if slot is not None:
+                slot.close()

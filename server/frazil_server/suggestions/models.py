@@ -1,0 +1,34 @@
+"""The shelf: suggestions computed ahead of the asks that will take them."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ..database import Base
+from ..studies.models import NOW
+
+
+class Suggestion(Base):
+    """A suggestion that waits to be asked for.
+
+    `trial_number` is set when it resumes a paused trial, `params` when it starts a new one. `data_version` is the
+    version of the data it was computed from; `seed` and `why` its provenance.
+    """
+
+    __tablename__ = "suggestions"
+    __table_args__ = (Index("ix_suggestions_study_id_id", "study_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    trial_number: Mapped[int | None]
+    params: Mapped[dict[str, Any] | None]
+    candidate: Mapped[int | None]
+    until_step: Mapped[int | None]
+    data_version: Mapped[int] = mapped_column(BigInteger)
+    why: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)

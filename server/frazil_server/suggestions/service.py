@@ -1,0 +1,258 @@
+"""Handing out work: what a worker already holds, then what waits in line, then what the policy suggests."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from frazil_tuner.history import TrialState
+from frazil_tuner.policies import Continue, Policy, Resume, Start, Stop, Suggestion
+
+from ..ids import uuid7
+from ..trials import rules
+from ..trials.commands import Ask
+from ..trials.records import StudyRecord, TrialRecord
+from .seeds import seed_of
+
+if TYPE_CHECKING:
+    from ..trials.settle import Transaction
+
+RETRY_AFTER = 1.0
+"""Seconds after which a worker that got nothing should ask again."""
+
+_TAKE = text(
+    """DELETE FROM suggestions WHERE id IN (
+        SELECT id FROM suggestions WHERE study_id = :study AND (NOT :ages OR data_version >= :since)
+        ORDER BY id LIMIT :count FOR UPDATE SKIP LOCKED)
+    RETURNING id, trial_number, params, candidate, until_step, data_version, why"""
+)
+
+
+async def serve_asks(desk: Transaction, asks: Sequence[Ask]) -> list[dict[str, Any]]:
+    """Answers all asks of a batch. `missing` in an answer counts the suggestions the engine should still compute for
+    it.
+    """
+    running = await collect_expired(desk, {ask.worker for ask in asks})
+    held = [_held(desk, ask, running) for ask in asks]
+    wanted = sum(ask.count - len(trials) for ask, trials in zip(asks, held, strict=True))
+    fresh, missing = await _new_work(desk, asks, wanted) if wanted and desk.ledger.study.state == "active" else ([], 0)
+    source = iter(fresh)
+    for ask, trials in zip(asks, held, strict=True):
+        trials.extend(_next(source, ask, ask.count - len(trials), desk))
+    if not missing and wanted and not fresh:
+        conclude(desk)
+    return [_answer(desk, ask, trials, missing) for ask, trials in zip(asks, held, strict=True)]
+
+
+async def collect_expired(desk: Transaction, workers: Collection[str]) -> list[TrialRecord]:
+    """Takes back the leases that ran out; returns those trials and the ones that `workers` hold."""
+    running = await desk.ledger.fetch_running(workers, desk.now)
+    for trial in running:
+        if rules.lease_is_over(trial, desk.now):
+            desk.expire(trial)
+    return running
+
+
+def _held(desk: Transaction, ask: Ask, running: list[TrialRecord]) -> list[TrialRecord]:
+    """The live leases that this worker holds already: an ask repeated after a lost answer costs nothing."""
+    held = [trial for trial in running if trial.state is TrialState.RUNNING and trial.worker == ask.worker]
+    held = sorted(held, key=lambda trial: trial.number)[: ask.count]
+    for trial in held:
+        running.remove(trial)
+        rules.extend(trial, desk.now)
+        desk.ledger.progressed(trial)
+    return held
+
+
+Work = tuple[TrialRecord, int | None]
+"""A trial to lease, and the step up to which."""
+
+
+async def _new_work(desk: Transaction, asks: Sequence[Ask], wanted: int) -> tuple[list[Work], int]:
+    """At most `wanted` trials to lease, within the budget; and how many suggestions the engine should compute."""
+    study = desk.ledger.study
+    purse = _Purse(study)
+    if study.exhausted(desk.now):
+        return [], 0
+    work = await _in_line(desk, wanted, purse)
+    short = wanted - len(work)
+    if not short or purse.empty:
+        return work, 0
+    policy, snapshot = await desk.policy_and_study()
+    if policy.is_light(snapshot):
+        seed = seed_of(snapshot.definition.seed, study.data_version, study.next_number)
+        suggestions = [
+            (s, _provenance(policy, s.why, seed, study.data_version)) for s in policy.suggest(snapshot, short, seed)
+        ]
+        missing = 0
+    else:
+        suggestions = await _from_shelf(desk, policy, asks, short)
+        missing = 0 if any(ask.last_try for ask in asks) else min(short - len(suggestions), purse.trials(short))
+    work += await _accept(desk, suggestions, purse)
+    return work, max(0, missing)
+
+
+class _Purse:
+    """What the budget still pays for in this transaction; `spend` before the grants are written."""
+
+    def __init__(self, study: StudyRecord) -> None:
+        self._steps = study.steps_left()
+        self._trials = study.trials_left()
+
+    @property
+    def empty(self) -> bool:
+        return self._steps == 0
+
+    def trials(self, wanted: int) -> int:
+        return wanted if self._trials is None else min(wanted, self._trials)
+
+    def afford(self, trial: TrialRecord, start: int, until: int | None) -> tuple[bool, int | None]:
+        """Pays for a grant, shortened to what is left; (False, None) when it cannot be paid at all."""
+        first = trial.attempt == 0
+        if first and self._trials == 0:
+            return False, None
+        if until is not None and self._steps is not None:
+            until = min(until, start + self._steps)
+        if until is not None and until <= start:
+            return False, None
+        if until is not None and self._steps is not None:
+            self._steps -= until - start
+        if first and self._trials is not None:
+            self._trials -= 1
+        return True, until
+
+
+async def _in_line(desk: Transaction, wanted: int, purse: _Purse) -> list[Work]:
+    """Trials that may be handed out without asking the policy: enqueued by a user, or back from a lost worker."""
+    study, work = desk.ledger.study, []
+    for trial in await desk.ledger.fetch_ready(wanted):
+        start = trial.start_of_next_attempt(study)
+        until = trial.until_step
+        if study.max_step is not None and (until is None or until <= start):
+            until = await _ask_policy(desk, trial)
+            if until is None:
+                continue
+        affordable, until = purse.afford(trial, start, until)
+        if affordable:
+            work.append((trial, until))
+    return work
+
+
+async def _ask_policy(desk: Transaction, trial: TrialRecord) -> int | None:
+    """How far a trial without an open grant may run; None when the policy would rather leave it."""
+    policy, snapshot = await desk.policy_and_study()
+    decision = policy.decide(snapshot, snapshot.trials[trial.number])
+    if isinstance(decision, Continue):
+        return decision.until
+    trial.ready = False
+    if isinstance(decision, Stop):
+        rules.finish(desk.ledger.study, trial, TrialState.PRUNED, decision.reason, desk.now)
+    desk.ledger.changed(trial)
+    return None
+
+
+async def _from_shelf(
+    desk: Transaction, policy: Policy, asks: Sequence[Ask], count: int
+) -> list[tuple[Suggestion, dict[str, Any]]]:
+    """Takes suggestions that are fresh enough for the most patient of the asks, oldest first."""
+    study = desk.ledger.study
+    since = min(study.data_version if ask.fresh_since is None else ask.fresh_since for ask in asks)
+    parameters = {"study": study.id, "ages": policy.ages, "since": since, "count": count}
+    rows = sorted((await desk.ledger.connection.execute(_TAKE, parameters)).all(), key=lambda row: row.id)
+    return [
+        (Start(row.params, row.until_step, row.candidate), row.why)
+        if row.trial_number is None
+        else (Resume(row.trial_number, row.until_step), row.why)
+        for row in rows
+    ]
+
+
+async def _accept(desk: Transaction, suggestions: list[tuple[Suggestion, dict[str, Any]]], purse: _Purse) -> list[Work]:
+    """Turns suggestions into trials: new rows for new configurations, the paused row for a resumption."""
+    ledger, study = desk.ledger, desk.ledger.study
+    thawed = [s.number for s, _ in suggestions if isinstance(s, Resume)]
+    paused = {t.number: t for t in await ledger.fetch_numbers(thawed) if t.state is TrialState.PAUSED and not t.ready}
+    work = []
+    for suggestion, why in suggestions:
+        if isinstance(suggestion, Start):
+            trial = _unborn(study, suggestion)
+        elif suggestion.number in paused:
+            trial = paused.pop(suggestion.number)
+        else:
+            continue
+        affordable, until = purse.afford(trial, trial.start_of_next_attempt(study), suggestion.until)
+        if affordable:
+            trial.why = why
+            if isinstance(suggestion, Start):
+                ledger.add_trial(trial)
+            work.append((trial, until))
+    return work
+
+
+def _unborn(study: StudyRecord, start: Start) -> TrialRecord:
+    return TrialRecord(
+        id=uuid7(),
+        study_id=study.id,
+        number=study.next_number,
+        state=TrialState.QUEUED,
+        params=dict(start.params),
+        candidate=start.candidate,
+    )
+
+
+def _provenance(policy: Policy, why: Any, seed: int, data_version: int) -> dict[str, Any]:
+    return {"policy": policy.name, **why, "seed": seed, "data_version": data_version}
+
+
+def _next(source: Iterator[Work], ask: Ask, count: int, desk: Transaction) -> list[TrialRecord]:
+    """Leases the next `count` pieces of work to the asking worker."""
+    leased = []
+    for trial, until in islice(source, count):
+        rules.grant(desk.ledger.study, trial, until, ask.worker, ask.lease_seconds, desk.now)
+        desk.ledger.changed(trial)
+        kind = "trial.started" if trial.attempt == 1 else "trial.resumed"
+        desk.ledger.add_event(kind, trial, worker=ask.worker, from_step=trial.from_step, until_step=trial.until_step)
+        leased.append(trial)
+    return leased
+
+
+def conclude(desk: Transaction) -> None:
+    """An active study with nothing running, and nothing left to hand out, is completed."""
+    study = desk.ledger.study
+    if study.state == "active" and study.counts[TrialState.RUNNING] == 0:
+        study.state = "completed"
+        desk.ledger.add_event("study.completed")
+
+
+def _answer(desk: Transaction, ask: Ask, trials: list[TrialRecord], missing: int) -> dict[str, Any]:
+    study = desk.ledger.study
+    waiting = len(trials) < ask.count and study.state in ("active", "paused")
+    return {
+        "trials": [lease_view(study, trial) for trial in trials],
+        "study_state": study.state,
+        "retry_after": RETRY_AFTER if waiting else None,
+        "missing": min(missing, ask.count - len(trials)),
+        "data_version": study.data_version,
+    }
+
+
+def lease_view(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
+    """A trial as `ask` hands it out."""
+    checkpoint = None
+    if trial.checkpoint_uri is not None and trial.from_step == trial.checkpoint_step:
+        checkpoint = {"uri": trial.checkpoint_uri, "step": trial.checkpoint_step}
+    return {
+        "id": trial.id,
+        "number": trial.number,
+        "state": trial.state,
+        "params": trial.params,
+        "from_step": trial.from_step,
+        "until_step": trial.until_step,
+        "max_step": study.max_step,
+        "checkpoint": checkpoint,
+        "lease": {"token": trial.lease_token, "expires_at": trial.lease_expires_at},
+        "why": trial.why,
+    }

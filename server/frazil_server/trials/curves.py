@@ -1,0 +1,116 @@
+"""All curves of a study, down-sampled."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from frazil_tuner.errors import Refused
+from frazil_tuner.history import TrialState
+
+from .. import wire
+from ..database import Connection
+from ..names import Name
+from ..pages import PageSize, PageToken, read_token, write_token
+from ..studies.routes import StudyId
+from .ledger import Ledger
+from .records import StudyRecord
+from .views import require_declared
+
+router = APIRouter(prefix="/studies", tags=["trials"])
+
+MaxPoints = Annotated[int, Query(ge=2, le=1000, description="Points of one curve, evenly spaced, both ends kept.")]
+
+# Of n points `most` are kept: the first, and each i-th that enters another of most - 1 equal stretches of 0 … n - 1.
+_PAGE = text(
+    """WITH page AS (
+        SELECT id, number, state FROM trials
+        WHERE study_id = :study AND number > :after AND (CAST(:state AS text) IS NULL OR state = :state)
+        ORDER BY number LIMIT :count)
+    SELECT page.id, page.number, page.state, curve.steps, curve.points
+    FROM page CROSS JOIN LATERAL (
+        SELECT array_agg(step ORDER BY step) AS steps, array_agg(value ORDER BY step) AS points
+        FROM (
+            SELECT step, value, row_number() OVER (ORDER BY step) - 1 AS i, count(*) OVER () AS n
+            FROM measurements WHERE trial_id = page.id AND metric = :metric) AS ranked
+        WHERE n <= :most OR i = 0 OR i * (:most - 1) / nullif(n - 1, 0) > (i - 1) * (:most - 1) / nullif(n - 1, 0)
+    ) AS curve ORDER BY page.number"""
+)
+_MEASURED = text(
+    """SELECT EXISTS (SELECT FROM trials WHERE study_id = :study AND EXISTS (
+        SELECT FROM measurements WHERE trial_id = trials.id AND metric = :metric))"""
+)
+
+
+class SampledCurve(BaseModel):
+    number: int
+    id: uuid.UUID
+    state: wire.State
+    steps: list[int]
+    values: list[wire.MetricValue]
+
+
+class CurveList(BaseModel):
+    metric: str
+    items: list[SampledCurve] = Field(description="A curve for each trial, empty where nothing was measured.")
+    next_page_token: str | None
+    total: int
+
+
+@router.get("/{study}/curves", response_model=CurveList)
+async def list_curves(
+    study_id: StudyId,
+    connection: Connection,
+    *,
+    metric: Annotated[Name | None, Query(description="The objective, unless given.")] = None,
+    max_points: MaxPoints = 100,
+    state: TrialState | None = None,
+    page_size: PageSize = 100,
+    page_token: PageToken = None,
+) -> Response:
+    """The curves of a page of trials, in the order of their numbers, thinned out to what can be drawn."""
+    study = (await Ledger.open(connection, study_id, lock=False)).study
+    metric = metric or study.metric
+    await _require_known(connection, study, metric)
+    after = -1 if page_token is None else read_token(page_token, (int,))[0]
+    items = await _curves(
+        connection, study=study_id, metric=metric, most=max_points, state=state, after=after, count=page_size + 1
+    )
+    page, more = items[:page_size], len(items) > page_size
+    return wire.Json(
+        {
+            "metric": metric,
+            "items": page,
+            "next_page_token": write_token([page[-1]["number"]]) if more else None,
+            "total": sum(study.counts.values()) if state is None else study.counts[state],
+        }
+    )
+
+
+async def _require_known(connection: AsyncConnection, study: StudyRecord, metric: str) -> None:
+    """Raises `Refused` (metric_unknown) for a metric that was neither declared nor ever measured."""
+    try:
+        require_declared(study.definition, metric)
+    except Refused:
+        found = await connection.execute(_MEASURED, {"study": study.id, "metric": metric})
+        if not found.scalar_one():
+            raise
+
+
+async def _curves(connection: AsyncConnection, **parameters: Any) -> list[dict[str, Any]]:
+    """The curves that the query finds, as they travel."""
+    return [
+        {
+            "number": row.number,
+            "id": row.id,
+            "state": row.state,
+            "steps": row.steps or [],
+            "values": [wire.number(value) for value in row.points or ()],
+        }
+        for row in await connection.execute(_PAGE, parameters)
+    ]

@@ -1,0 +1,250 @@
+"""Reading and writing many trials of one study at once: the only place where the write path meets SQL.
+
+Lock order, the same everywhere: the study's row first, then trials by id. The study is locked with NO KEY UPDATE, so
+that inserting rows that refer to it never waits. Writes are set-based: one statement for all trials, one for all
+points.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic_core import to_json
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from frazil_tuner.history import TrialState
+
+from ..database import fetch
+from ..errors import NotFound
+from .records import Happening, Point, StudyRecord, TrialRecord
+
+# What a flush writes back, by type. Of these only the last group is indexed or read by policies.
+_PROGRESS = {"step": "int", "last_step": "int", "lease_expires_at": "timestamptz"}
+_COLUMNS = _PROGRESS | {
+    "state": "text", "values": "jsonb", "cost": "float8", "reason": "text", "worker": "text", "lease_token": "text",
+    "lease_seconds": "float8", "attempt": "int", "losses": "int", "from_step": "int", "until_step": "int",
+    "ready": "bool", "verdict": "jsonb", "checkpoint_uri": "text", "checkpoint_step": "int", "why": "jsonb",
+    "told": "jsonb", "started_at": "timestamptz", "finished_at": "timestamptz",
+}  # fmt: skip
+_BIRTH = _COLUMNS | {"study_id": "uuid", "number": "int", "params": "jsonb", "candidate": "int"}
+
+_SELECT = "SELECT id, {} FROM trials".format(", ".join(f'"{name}"' for name in _BIRTH))
+
+
+def _rows(name: str, columns: dict[str, str]) -> str:
+    """`jsonb_to_recordset` over the parameter `name`, as r."""
+    fields = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
+    return f"jsonb_to_recordset(%({name})s::jsonb) AS r(id uuid, {fields})"
+
+
+def _sets(columns: dict[str, str]) -> str:
+    return ", ".join(f'"{column}" = r."{column}"' for column in columns)
+
+
+def _names(columns: dict[str, str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+# Everything a transaction writes, in one statement: foreign keys are checked at its end.
+_WRITE = f"""WITH born AS (
+    INSERT INTO trials (id, {_names(_BIRTH)}) SELECT id, {_names(_BIRTH)} FROM {_rows("born", _BIRTH)}
+), progressed AS (
+    UPDATE trials t SET {_sets(_PROGRESS)} FROM {_rows("progressed", _PROGRESS)} WHERE t.id = r.id
+), changed AS (
+    UPDATE trials t SET {_sets(_COLUMNS)}, xid = pg_current_xact_id()::text::bigint
+    FROM {_rows("changed", _COLUMNS)} WHERE t.id = r.id
+), points AS (
+    INSERT INTO measurements (trial_id, metric, step, value, elapsed, attempt)
+    SELECT * FROM unnest(%(trials)s::uuid[], %(metrics)s::text[], %(steps)s::int[], %(values)s::float8[],
+        %(elapsed)s::float8[], %(attempts)s::smallint[])
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO events (study_id, kind, trial_number, data)
+SELECT %(study)s, kind, number, data
+FROM unnest(%(kinds)s::text[], %(numbers)s::int[], %(datas)s::jsonb[]) AS e(kind, number, data)"""
+
+_STUDY = """SELECT id, name, state, definition, policy, budget, data_version, next_number, queued, running, paused,
+    completed, pruned, failed, infeasible, started, steps_used, started_at FROM studies WHERE id = %(study)s"""
+_LOCK_STUDY = _STUDY + " FOR NO KEY UPDATE"
+_UPDATE_STUDY = """UPDATE studies SET state = %(state)s, data_version = %(data_version)s, next_number = %(next_number)s,
+    queued = %(queued)s, running = %(running)s, paused = %(paused)s, completed = %(completed)s, pruned = %(pruned)s,
+    failed = %(failed)s, infeasible = %(infeasible)s, started = %(started)s, steps_used = %(steps_used)s,
+    started_at = %(started_at)s, updated_at = now() WHERE id = %(id)s"""
+_LOCK_TRIALS = f"{_SELECT} WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE"
+_LOCK_NUMBERS = f"{_SELECT} WHERE study_id = %(study)s AND number = ANY(%(numbers)s) ORDER BY id FOR UPDATE"
+_LOCK_RUNNING = f"""{_SELECT} WHERE study_id = %(study)s AND state = 'RUNNING'
+    AND (worker = ANY(%(workers)s) OR lease_expires_at <= %(now)s) ORDER BY id FOR UPDATE"""
+_LOCK_READY = f"""{_SELECT} WHERE study_id = %(study)s AND (state = 'QUEUED' OR (state = 'PAUSED' AND ready))
+    ORDER BY number LIMIT %(count)s FOR UPDATE"""
+_KNOWN = """SELECT m.trial_id, m.metric, m.step, m.value, m.attempt FROM measurements m
+    JOIN unnest(%(trials)s::uuid[], %(steps)s::int[]) AS w(trial_id, step) USING (trial_id, step)"""
+_METRICS = """SELECT t.id AS trial_id, m.metric FROM unnest(%(trials)s::uuid[]) AS t(id)
+    JOIN unnest(%(metrics)s::text[]) AS m(metric)
+      ON EXISTS (SELECT FROM measurements WHERE trial_id = t.id AND metric = m.metric)"""
+# A trial's value, best or last along its curve; a told value outranks the curve, failure has none.
+_SCORE = """UPDATE trials t SET objective = CASE
+      WHEN t.state IN ('FAILED', 'INFEASIBLE') THEN NULL
+      WHEN jsonb_typeof(t."values" -> %(metric)s) = 'object' THEN (t."values" -> %(metric)s ->> 'mean')::float8
+      WHEN t."values" ? %(metric)s THEN (t."values" ->> %(metric)s)::float8
+      WHEN %(summary)s = 'last' THEN
+        (SELECT value FROM measurements WHERE trial_id = t.id AND metric = %(metric)s ORDER BY step DESC LIMIT 1)
+      WHEN %(direction)s = 'minimize' THEN
+        (SELECT min(value) FROM measurements
+         WHERE trial_id = t.id AND metric = %(metric)s AND value > '-Infinity' AND value < 'Infinity')
+      ELSE
+        (SELECT max(value) FROM measurements
+         WHERE trial_id = t.id AND metric = %(metric)s AND value > '-Infinity' AND value < 'Infinity')
+    END WHERE t.id = ANY(%(ids)s)"""
+
+
+def study_record(row: Any) -> StudyRecord:
+    counts = {state: getattr(row, state.lower()) for state in TrialState}
+    return StudyRecord(
+        row.id, row.name, row.state, row.definition, row.policy, row.budget, row.data_version, row.next_number, counts,
+        row.started, row.steps_used, row.started_at,
+    )  # fmt: skip
+
+
+def trial_record(row: Any) -> TrialRecord:
+    fields = row._asdict()
+    return TrialRecord(**(fields | {"state": TrialState(fields["state"])}))
+
+
+class Ledger:
+    """The rows one transaction works on. Change the records, call `touch` and `add_*`, then `flush`."""
+
+    def __init__(self, connection: AsyncConnection, study: StudyRecord, *, locked: bool) -> None:
+        self.connection = connection
+        self.study = study
+        self.locked = locked
+        self.trials: dict[uuid.UUID, TrialRecord] = {}
+        self._born: list[TrialRecord] = []
+        self._progressed: set[uuid.UUID] = set()
+        self._changed: set[uuid.UUID] = set()
+        self._points: list[Point] = []
+        self._happenings: list[Happening] = []
+
+    @classmethod
+    async def open(cls, connection: AsyncConnection, study_id: uuid.UUID, *, lock: bool) -> Ledger:
+        """Reads the study, locked against every other writer if `lock`. Raises `NotFound`."""
+        rows = await fetch(connection, _LOCK_STUDY if lock else _STUDY, {"study": study_id})
+        if not rows:
+            raise NotFound("This study does not exist, or was deleted.")
+        return cls(connection, study_record(rows[0]), locked=lock)
+
+    async def fetch(self, ids: Collection[uuid.UUID]) -> None:
+        """Locks trials by id; those that do not exist are simply absent from `trials`."""
+        if ids:
+            await self._select(_LOCK_TRIALS, ids=list(ids))
+
+    async def fetch_numbers(self, numbers: Collection[int]) -> list[TrialRecord]:
+        """Locks trials by number."""
+        return await self._select(_LOCK_NUMBERS, study=self.study.id, numbers=list(numbers)) if numbers else []
+
+    async def fetch_running(self, workers: Collection[str], now: datetime) -> list[TrialRecord]:
+        """Locks the running trials of these workers, and those whose lease ran out before `now`."""
+        if not self.study.counts[TrialState.RUNNING]:
+            return []
+        return await self._select(_LOCK_RUNNING, study=self.study.id, workers=list(workers), now=now)
+
+    async def fetch_ready(self, count: int) -> list[TrialRecord]:
+        """Locks the first `count` trials that may be handed out without asking the policy."""
+        if not self.study.counts[TrialState.QUEUED] + self.study.counts[TrialState.PAUSED]:
+            return []
+        return await self._select(_LOCK_READY, study=self.study.id, count=count)
+
+    async def _select(self, statement: str, **parameters: Any) -> list[TrialRecord]:
+        """Locks the trials that `statement` finds; one that is already here keeps its changed record."""
+        rows = await fetch(self.connection, statement, parameters)
+        return [self.trials[row.id] if row.id in self.trials else self._keep(trial_record(row)) for row in rows]
+
+    def _keep(self, trial: TrialRecord) -> TrialRecord:
+        self.trials[trial.id] = trial
+        return trial
+
+    async def known(
+        self, wanted: Iterable[tuple[uuid.UUID, int]]
+    ) -> dict[uuid.UUID, dict[tuple[str, int], tuple[float, int]]]:
+        """What was measured at these (trial, step) pairs already, by trial."""
+        found: dict[uuid.UUID, dict[tuple[str, int], tuple[float, int]]] = defaultdict(dict)
+        pairs = list(wanted)
+        if pairs:
+            parameters = {"trials": [pair[0] for pair in pairs], "steps": [pair[1] for pair in pairs]}
+            for row in await fetch(self.connection, _KNOWN, parameters):
+                found[row.trial_id][row.metric, row.step] = (row.value, row.attempt)
+        return found
+
+    async def metrics(self, ids: Sequence[uuid.UUID], names: Collection[str]) -> dict[uuid.UUID, set[str]]:
+        """Which of the metrics `names` each trial's curve holds."""
+        found: dict[uuid.UUID, set[str]] = defaultdict(set)
+        if ids and names:
+            for row in await fetch(self.connection, _METRICS, {"trials": list(ids), "metrics": list(names)}):
+                found[row.trial_id].add(row.metric)
+        return found
+
+    def add_trial(self, trial: TrialRecord) -> None:
+        self.trials[trial.id] = trial
+        self._born.append(trial)
+        self.study.counts[trial.state] += 1
+        self.study.next_number = max(self.study.next_number, trial.number + 1)
+
+    def add_points(self, points: Iterable[Point]) -> None:
+        self._points += points
+
+    def add_event(self, kind: str, trial: TrialRecord | None = None, **data: Any) -> None:
+        self._happenings.append(Happening(self.study.id, kind, trial.number if trial else None, data))
+
+    def progressed(self, trial: TrialRecord) -> None:
+        """Its step or lease moved on, nothing that a policy or an index looks at."""
+        self._progressed.add(trial.id)
+
+    def changed(self, trial: TrialRecord) -> None:
+        """Anything about it may have changed; its value is computed anew from what is stored."""
+        self._changed.add(trial.id)
+
+    async def flush(self) -> None:
+        """Writes all that was changed since the last flush."""
+        born, self._born = self._born, []
+        changed, self._changed = self._changed - {trial.id for trial in born}, set()
+        progressed, self._progressed = self._progressed - changed - {trial.id for trial in born}, set()
+        points, self._points = self._points, []
+        happenings, self._happenings = self._happenings, []
+        if born or changed or progressed or points or happenings:
+            parameters = {
+                "study": self.study.id,
+                "born": _as_json(born, _BIRTH),
+                "changed": _as_json([self.trials[i] for i in changed], _COLUMNS),
+                "progressed": _as_json([self.trials[i] for i in progressed], _PROGRESS),
+                "trials": [p.trial_id for p in points], "metrics": [p.metric for p in points],
+                "steps": [p.step for p in points], "values": [p.value for p in points],
+                "elapsed": [p.elapsed for p in points], "attempts": [p.attempt for p in points],
+                "kinds": [h.kind for h in happenings], "numbers": [h.trial_number for h in happenings],
+                "datas": [to_json(h.data, inf_nan_mode="strings").decode() for h in happenings],
+            }  # fmt: skip
+            await fetch(self.connection, _WRITE, parameters)
+        if changed:
+            await self.score(changed)
+        if self.locked:
+            await self._write_study()
+
+    async def score(self, ids: Collection[uuid.UUID]) -> None:
+        """Computes the trials' objective values anew from what was told and measured."""
+        objective = self.study.definition["objectives"][0]
+        await fetch(self.connection, _SCORE, dict(objective) | {"ids": list(ids)})
+
+    async def _write_study(self) -> None:
+        study = self.study
+        counts = {str(state).lower(): study.counts[state] for state in TrialState}
+        parameters = counts | {
+            "id": study.id, "state": study.state, "data_version": study.data_version, "next_number": study.next_number,
+            "started": study.started, "steps_used": study.steps_used, "started_at": study.started_at,
+        }  # fmt: skip
+        await fetch(self.connection, _UPDATE_STUDY, parameters)
+
+
+def _as_json(trials: Sequence[TrialRecord], columns: dict[str, str]) -> str:
+    return to_json([{"id": t.id, **{name: getattr(t, name) for name in columns}} for t in trials]).decode()

@@ -1,0 +1,112 @@
+"""Tables of trials and of what they measured."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ..database import Base
+from ..studies.models import EMPTY, NOW
+
+_READY = "state = 'QUEUED' OR (state = 'PAUSED' AND ready)"
+_FINITE = "objective > '-Infinity' AND objective < 'Infinity' AND NOT excluded"
+
+
+class Trial(Base):
+    """One configuration, its lease, and where its training stands.
+
+    `step` is the last step reported in the present attempt, `last_step` in any. Steps up to `until_step` are granted.
+    `ready` marks a trial that may be handed out without asking the policy. `xid` is the transaction that last changed
+    what a policy sees: readers ask for all trials changed since the horizon of their last look. Reports between two
+    decisions touch no indexed column, so that Postgres updates the row in place (HOT).
+    """
+
+    __tablename__ = "trials"
+    __table_args__ = (
+        UniqueConstraint("study_id", "number"),
+        Index(
+            "uq_trials_study_id_candidate",
+            "study_id",
+            "candidate",
+            unique=True,
+            postgresql_where="candidate IS NOT NULL",
+        ),
+        Index("ix_trials_study_id_xid", "study_id", "xid"),
+        Index("ix_trials_ready", "study_id", "number", postgresql_where=_READY),
+        Index("ix_trials_running", "study_id", "worker", postgresql_where="state = 'RUNNING'"),
+        Index("ix_trials_state", "study_id", "state", "number"),
+        Index("ix_trials_objective", "study_id", "objective", "number", postgresql_where=_FINITE),
+        CheckConstraint(
+            "state IN ('QUEUED', 'RUNNING', 'PAUSED', 'COMPLETED', 'PRUNED', 'FAILED', 'INFEASIBLE')",
+            name="state_known",
+        ),
+        CheckConstraint("(state = 'RUNNING') = (lease_token IS NOT NULL)", name="running_has_lease"),
+        CheckConstraint("until_step IS NULL OR step <= until_step", name="within_grant"),
+        {"postgresql_with": {"fillfactor": 70}},
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    state: Mapped[str] = mapped_column(Text)
+    params: Mapped[dict[str, Any]]
+    candidate: Mapped[int | None]
+    values: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
+    objective: Mapped[float | None] = mapped_column(Double)
+    cost: Mapped[float | None] = mapped_column(Double)
+    reason: Mapped[str | None] = mapped_column(Text)
+    worker: Mapped[str | None] = mapped_column(Text)
+    lease_token: Mapped[str | None] = mapped_column(Text)
+    lease_seconds: Mapped[float | None] = mapped_column(Double)
+    lease_expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    attempt: Mapped[int] = mapped_column(server_default=text("0"))
+    losses: Mapped[int] = mapped_column(server_default=text("0"))
+    from_step: Mapped[int] = mapped_column(server_default=text("0"))
+    step: Mapped[int] = mapped_column(server_default=text("0"))
+    last_step: Mapped[int] = mapped_column(server_default=text("0"))
+    until_step: Mapped[int | None]
+    ready: Mapped[bool] = mapped_column(server_default=text("false"))
+    verdict: Mapped[dict[str, Any] | None]
+    checkpoint_uri: Mapped[str | None] = mapped_column(Text)
+    checkpoint_step: Mapped[int | None]
+    why: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
+    told: Mapped[dict[str, Any] | None]
+    notes: Mapped[str] = mapped_column(Text, server_default="")
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    excluded: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    xid: Mapped[int] = mapped_column(BigInteger, server_default=text("pg_current_xact_id()::text::bigint"))
+
+
+class Measurement(Base):
+    """One value of one metric at one step: a fact, written once and never changed.
+
+    `attempt` is the trial's attempt that measured it; 0 when a worker told it after its lease was lost.
+    """
+
+    __tablename__ = "measurements"
+
+    trial_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("trials.id", ondelete="CASCADE"), primary_key=True)
+    metric: Mapped[str] = mapped_column(Text, primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    value: Mapped[float] = mapped_column(Double)
+    elapsed: Mapped[float | None] = mapped_column(Double)
+    attempt: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))

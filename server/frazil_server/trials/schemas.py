@@ -1,0 +1,206 @@
+"""What travels about trials."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from ..names import Name, Text, Uri
+from ..wire import MetricValue, State, Strict
+
+Step = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Position = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Lease = Annotated[str, Field(min_length=1, max_length=128)]
+Metrics = Annotated[dict[Name, MetricValue], Field(min_length=1, max_length=1024)]
+
+
+def _ascending(measurements: list[Any]) -> list[Any]:
+    steps = [measurement.step for measurement in measurements]
+    if steps != sorted(steps):
+        raise ValueError("steps must go forwards")
+    return measurements
+
+
+class MeasurementIn(Strict):
+    step: Step
+    metrics: Metrics
+    elapsed: Seconds | None = Field(None, description="Seconds of training since the trial started.")
+
+
+Measurements = Annotated[list[MeasurementIn], AfterValidator(_ascending)]
+
+
+class CheckpointIn(Strict):
+    uri: Uri
+    step: Position
+
+
+class AskIn(Strict):
+    count: Annotated[int, Field(ge=1, le=1000)] = 1
+    worker: Annotated[Text, Field(min_length=1, max_length=256)] | None = Field(
+        None, description="Who asks. A worker that still holds live leases gets them back first."
+    )
+    lease_seconds: Annotated[float, Field(ge=1, le=7 * 86_400)] = 120.0
+    context: None = Field(None, description="Reserved: contextual studies are not supported yet.")
+
+
+class ReportIn(Strict):
+    lease: Lease
+    measurements: Annotated[Measurements, Field(min_length=1, max_length=10_000)]
+    checkpoint: CheckpointIn | None = Field(None, description="A checkpoint saved along the way.")
+
+
+class HeartbeatIn(Strict):
+    lease: Lease
+    checkpoint: CheckpointIn | None = None
+
+
+class PauseIn(Strict):
+    lease: Lease
+    step: Position | None = None
+    checkpoint: CheckpointIn | None = None
+
+
+class ReleaseIn(Strict):
+    lease: Lease
+
+
+class Estimate(Strict):
+    mean: MetricValue
+    sem: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+Values = Annotated[dict[Name, MetricValue | Estimate], Field(max_length=1024)]
+
+
+class TellIn(Strict):
+    lease: Lease
+    state: Literal["COMPLETED", "PRUNED", "FAILED", "INFEASIBLE"] = "COMPLETED"
+    values: Values = {}
+    cost: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    reason: Text | None = None
+
+
+class TrialIn(Strict):
+    params: dict[str, Any]
+    state: Literal["QUEUED", "COMPLETED", "PRUNED", "FAILED", "INFEASIBLE"] = "QUEUED"
+    values: Values = {}
+    curve: Annotated[Measurements, Field(max_length=100_000)] = []
+    cost: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    reason: Text | None = None
+    notes: Text = ""
+    tags: Annotated[list[Name], Field(max_length=64)] = []
+
+
+class TrialsIn(Strict):
+    trials: Annotated[list[TrialIn], Field(min_length=1, max_length=1000)]
+
+
+class TrialPatch(Strict):
+    """What may be changed; what is absent stays as it is."""
+
+    notes: Text | None = None
+    tags: Annotated[list[Name], Field(max_length=64)] | None = None
+    excluded: bool | None = Field(None, description="The tuner forgets an excluded trial.")
+    values: Values | None = Field(None, description="Corrected values; the old ones stay in the trial's events.")
+
+
+class CheckpointOut(BaseModel):
+    uri: str
+    step: int
+
+
+class LeaseOut(BaseModel):
+    token: str
+    expires_at: datetime
+
+
+class LeasedTrial(BaseModel):
+    id: UUID
+    number: int
+    state: State
+    params: dict[str, Any]
+    from_step: int
+    until_step: int | None
+    max_step: int | None
+    checkpoint: CheckpointOut | None
+    lease: LeaseOut
+    why: dict[str, Any]
+
+
+class AskOut(BaseModel):
+    trials: list[LeasedTrial]
+    study_state: Literal["active", "paused", "stopped", "completed"]
+    retry_after: float | None = Field(description="Seconds after which asking again may help.")
+
+
+class ReportOut(BaseModel):
+    decision: Literal["continue", "pause", "stop"]
+    until_step: int | None
+    reason: str
+    schedule: None
+    lease_expires_at: datetime
+
+
+class TrialState(BaseModel):
+    id: UUID
+    number: int
+    state: State
+    study_state: str
+
+
+class TrialOut(BaseModel):
+    id: UUID
+    study_id: UUID
+    number: int
+    state: State
+    params: dict[str, Any]
+    values: dict[str, Any]
+    objective: Any = Field(description="The objective's value so far: told, or the curve's summary.")
+    cost: float | None
+    reason: str | None
+    worker: str | None
+    lease_expires_at: datetime | None
+    attempt: int
+    from_step: int
+    last_step: int
+    until_step: int | None
+    checkpoint: CheckpointOut | None
+    candidate: int | None
+    why: dict[str, Any]
+    notes: str
+    tags: list[str]
+    excluded: bool
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class TrialList(BaseModel):
+    items: list[dict[str, Any]] = Field(description="Trials, or the asked-for fields of them; never curves.")
+    next_page_token: str | None
+    total: int
+
+
+class AddedTrials(BaseModel):
+    trials: list[TrialState]
+
+
+class CurvePoint(BaseModel):
+    step: int
+    value: MetricValue
+    elapsed: float | None
+
+
+class CurveOut(BaseModel):
+    metric: str
+    points: list[CurvePoint]
+
+
+class TrialCurves(BaseModel):
+    id: UUID
+    curves: list[CurveOut]

@@ -1,0 +1,236 @@
+"""One transaction of the write path: serve every command that waits for a study, all at once.
+
+The order: the words of running trials first (reports, tells, …), then the decisions that those reports call for, then
+the asks, which share one batch of suggestions. A command that is refused answers with its error and leaves no trace;
+the others are not disturbed.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from frazil_tuner.errors import Conflict, FrazilError
+from frazil_tuner.history import Study, TrialState
+from frazil_tuner.policies import Continue, Policy
+from frazil_tuner.policies import Pause as PauseDecision
+
+from .. import wire
+from ..engine.snapshots import Look, Snapshots
+from ..errors import NotFound
+from . import rules
+from .commands import Ask, Command, Heartbeat, OfTrial, Pause, Release, Report, Sweep, Tell
+from .ledger import Ledger
+from .records import TrialRecord
+
+Answer = dict[str, Any] | FrazilError
+
+
+class NeedsStudyLock(Exception):
+    """The batch turned out to change the study: roll back and serve it again with the study locked."""
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What a transaction works with: the rows, the moment, and the study as the policy sees it (read when needed)."""
+
+    ledger: Ledger
+    snapshots: Snapshots
+    now: datetime
+    max_losses: int
+    look: Look | None = None
+    known: dict[uuid.UUID, dict[tuple[str, int], tuple[float, int]]] = field(default_factory=dict)
+    measured: dict[uuid.UUID, set[str]] = field(default_factory=dict)
+
+    async def policy_and_study(self) -> tuple[Policy, Study]:
+        """The policy, and the snapshot with everything this transaction has done so far."""
+        await self.ledger.flush()
+        study = self.ledger.study
+        self.look = await self.snapshots.look(self.ledger.connection, study)
+        snapshot = await self.snapshots.study(self.ledger.connection, study, self.look)
+        return self.snapshots.policy(study, self.look.definition), snapshot
+
+    def expire(self, trial: TrialRecord) -> None:
+        """Takes a lease back that ran out. Raises `NeedsStudyLock` where the study is not locked."""
+        if not self.ledger.locked:
+            raise NeedsStudyLock
+        kind = rules.expire(self.ledger.study, trial, self.max_losses, self.now)
+        self.ledger.changed(trial)
+        self.ledger.add_event(kind, trial, worker=trial.worker, state=trial.state, reason=trial.reason)
+
+
+async def serve_trials(desk: Transaction, commands: Sequence[OfTrial]) -> list[Answer]:
+    """Serves the words of running trials and makes the decisions that are due."""
+    await _prefetch(desk, commands)
+    answers = [_attempt(desk, command) for command in commands]
+    await _decide(desk, [c.trial for c, a in zip(commands, answers, strict=True) if a is _DUE])
+    return [a if isinstance(a, FrazilError) else _describe(desk, c, a) for c, a in zip(commands, answers, strict=True)]
+
+
+_DUE: dict[str, Any] = {"due": True}
+
+
+async def _prefetch(desk: Transaction, commands: Sequence[OfTrial]) -> None:
+    """Reads all that the rules will want to know: rows, repeated steps, and which metrics a finished curve holds."""
+    ledger = desk.ledger
+    await ledger.fetch({command.trial for command in commands})
+    repeated = [
+        (c.trial, m.step)
+        for c in commands
+        if isinstance(c, Report) and c.trial in ledger.trials
+        for m in c.measured
+        if m.step <= ledger.trials[c.trial].last_step
+    ]
+    desk.known = await ledger.known(repeated)
+    told = [command for command in commands if isinstance(command, Tell)]
+    names = {ledger.study.metric, *(name for command in told for name in command.told.values)}
+    desk.measured = await ledger.metrics([command.trial for command in told], names if told else ())
+
+
+def _attempt(desk: Transaction, command: OfTrial) -> Answer:
+    trial = desk.ledger.trials.get(command.trial)
+    try:
+        if trial is None:
+            raise NotFound("This trial does not exist, or was deleted.")
+        if trial.state is not TrialState.RUNNING and not isinstance(command, Report) and not trial.finished:
+            rules.require_lease(trial, command.lease, desk.now)
+        if rules.lease_is_over(trial, desk.now):
+            desk.expire(trial)
+        return _SERVE[type(command)](desk, trial, command)
+    except FrazilError as error:
+        return error
+
+
+def _report(desk: Transaction, trial: TrialRecord, command: Report) -> Answer:
+    ledger = desk.ledger
+    rules.validate(ledger.study, command.measured)
+    known = desk.known.setdefault(trial.id, {})
+    try:
+        points = rules.report(trial, command.lease, command.measured, command.checkpoint, known, desk.now)
+    except Conflict as error:
+        if error.code == "lease_lost":
+            _store(desk, trial, rules.late_facts(trial, command.measured))
+        raise
+    _store(desk, trial, points)
+    return _judge(desk, trial, changed=command.checkpoint is not None)
+
+
+def _judge(desk: Transaction, trial: TrialRecord, *, changed: bool) -> Answer:
+    """What the trial should do next, where that needs no policy; otherwise `_DUE`."""
+    rules.judge(desk.ledger.study, trial, desk.now)
+    if changed or trial.verdict is not None:
+        desk.ledger.changed(trial)
+    if not rules.decision_is_due(trial):
+        return {}
+    if not desk.ledger.locked:
+        raise NeedsStudyLock
+    return _DUE
+
+
+def _store(desk: Transaction, trial: TrialRecord, points: list[Any]) -> None:
+    """Writes points down, and remembers them for the next command of this batch."""
+    desk.ledger.add_points(points)
+    desk.ledger.progressed(trial)
+    known = desk.known.setdefault(trial.id, {})
+    steps: dict[int, dict[str, Any]] = {}
+    for point in points:
+        known[point.metric, point.step] = (point.value, point.attempt)
+        steps.setdefault(point.step, {})[point.metric] = wire.number(point.value)
+    if steps:
+        desk.ledger.add_event("trial.reported", trial, points=[{"step": s, "metrics": m} for s, m in steps.items()])
+
+
+def _heartbeat(desk: Transaction, trial: TrialRecord, command: Heartbeat) -> Answer:
+    rules.require_lease(trial, command.lease, desk.now)
+    if command.checkpoint is not None:
+        rules.note_checkpoint(trial, command.checkpoint, trial.step)
+    rules.extend(trial, desk.now)
+    desk.ledger.progressed(trial)
+    return _judge(desk, trial, changed=command.checkpoint is not None)
+
+
+def _pause(desk: Transaction, trial: TrialRecord, command: Pause) -> Answer:
+    rules.pause(desk.ledger.study, trial, command.lease, command.step, command.checkpoint, desk.now)
+    desk.ledger.changed(trial)
+    desk.ledger.add_event("trial.paused", trial, step=trial.step, checkpoint=trial.checkpoint_uri)
+    return {}
+
+
+def _release(desk: Transaction, trial: TrialRecord, command: Release) -> Answer:
+    rules.release(desk.ledger.study, trial, command.lease, desk.now)
+    desk.ledger.changed(trial)
+    desk.ledger.add_event("trial.released", trial, worker=trial.worker, state=trial.state)
+    return {}
+
+
+def _tell(desk: Transaction, trial: TrialRecord, command: Tell) -> Answer:
+    measured = desk.measured.get(trial.id, set())
+    if rules.tell(desk.ledger.study, trial, command.lease, command.told, measured, desk.now):
+        desk.ledger.changed(trial)
+        desk.ledger.add_event(f"trial.{trial.state.lower()}", trial, values=trial.values, reason=trial.reason)
+    return {}
+
+
+_SERVE: dict[type, Callable[[Transaction, TrialRecord, Any], Answer]] = {
+    Report: _report,
+    Heartbeat: _heartbeat,
+    Pause: _pause,
+    Release: _release,
+    Tell: _tell,
+}
+
+
+async def _decide(desk: Transaction, due: list[uuid.UUID]) -> None:
+    """Asks the policy what the trials at the end of their grants should do."""
+    if not due:
+        return
+    ledger = desk.ledger
+    for trial_id in due:
+        ledger.changed(ledger.trials[trial_id])
+    policy, study = await desk.policy_and_study()
+    if policy.reads_curves:
+        ledger.study.learned()
+    for trial in (ledger.trials[trial_id] for trial_id in dict.fromkeys(due)):
+        if trial.state is not TrialState.RUNNING:
+            continue  # told or given back by a later command of this batch
+        decision = policy.decide(study, study.trials[trial.number])
+        if isinstance(decision, Continue):
+            if not rules.prolong(ledger.study, trial, decision.until):
+                rules.sentence(trial, "pause", "the study's budget is used up", by="budget")
+        else:
+            word = "pause" if isinstance(decision, PauseDecision) else "stop"
+            rules.sentence(trial, word, decision.reason, by="policy")
+        ledger.changed(trial)
+
+
+def _describe(desk: Transaction, command: OfTrial, answer: dict[str, Any]) -> dict[str, Any]:
+    trial = desk.ledger.trials[command.trial]
+    if isinstance(command, Report | Heartbeat):
+        verdict = trial.verdict or {"decision": "continue", "reason": ""}
+        return {
+            "decision": verdict["decision"],
+            "until_step": trial.until_step,
+            "reason": verdict["reason"],
+            "schedule": None,
+            "lease_expires_at": trial.lease_expires_at,
+        }
+    return {
+        "id": trial.id,
+        "number": trial.number,
+        "state": trial.state,
+        "study_state": desk.ledger.study.state,
+    }
+
+
+def needs_lock(commands: Sequence[Command]) -> bool:
+    """Reports and heartbeats touch only their trial, unless a decision turns out to be due."""
+    return any(not isinstance(command, Report | Heartbeat) for command in commands)
+
+
+def split(commands: Sequence[Command]) -> tuple[list[OfTrial], list[Ask]]:
+    """The words about trials, and the asks, each in their order."""
+    trials = [command for command in commands if not isinstance(command, Ask | Sweep)]
+    return trials, [command for command in commands if isinstance(command, Ask)]

@@ -1,0 +1,230 @@
+"""The SDK against the server it is made for."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+
+import pytest
+
+import frazil
+
+
+@pytest.fixture
+def client(server_url):
+    with frazil.Client(server_url, patience=20.0) as client:
+        yield client
+
+
+@pytest.fixture
+def create(client):
+    """Makes a study with a name of its own; what is not said is small."""
+
+    def make(**given):
+        definition = {"space": {"lr": frazil.Float(0.01, 1.0)}, "minimize": "loss", "policy": "random", "seed": 1}
+        return client.create_study(f"sdk-{uuid.uuid4().hex}", **{**definition, **given})
+
+    return make
+
+
+def test_a_study_is_tuned_frozen_and_thawed_to_its_end(create):
+    study = create(resource=frazil.Resource("epoch", max=9), policy="asha", budget={"resource": 60})
+    frozen, thawed = {}, 0
+    for trial in study.trials():
+        if trial.checkpoint:
+            thawed += 1
+            assert frozen[trial.checkpoint.uri] == (trial.number, trial.from_step)
+        for epoch in trial.steps():
+            trial.report(epoch, loss=trial.params["lr"] / epoch, accuracy=1 - 1 / epoch)
+        if trial.paused:
+            uri = f"file:///{trial.number}-{epoch}"
+            frozen[uri] = (trial.number, epoch)
+            trial.freeze(uri)
+    assert thawed
+    assert study.refresh().state == "completed"
+    assert study.info["steps_used"] == 60
+    best = study.best.observed
+    losses = {record["number"]: record["objective"] for record in study.records()}
+    assert best.values["loss"] == min(losses.values()) == losses[best.number]
+    curve = study.curve(best.id, "accuracy")
+    assert curve == [(step, 1 - 1 / step) for step in range(1, len(curve) + 1)]
+    assert study.best.recommended is not None
+
+
+def test_every_kind_of_parameter_is_understood(create):
+    study = create(
+        space={
+            "optimizer": ["adamw", "sgd"],
+            "beta2": frazil.Float(0.9, 0.9999, log="complement", when={"optimizer": "adamw"}),
+            "nesterov": frazil.Bool(when={"optimizer": ["sgd"]}),
+            "layers": frazil.Int(2, 8, step=2),
+            "width": frazil.Int(16, 256, log=True),
+            "batch": frazil.Ordinal([16, 32, 64]),
+            "activation": frazil.Categorical(["relu", "gelu"]),
+            "data": frazil.Fixed("v2"),
+            "epochs": 3,
+        }
+    )
+    for trial in study.ask(count=8):
+        params = trial.params
+        assert ("beta2" in params, "nesterov" in params) == (
+            params["optimizer"] == "adamw",
+            params["optimizer"] == "sgd",
+        )
+        assert params["layers"] in (2, 4, 6, 8)
+        assert (params["data"], params["epochs"]) == ("v2", 3)
+        trial.release()
+
+
+def test_a_definition_is_loaded_again_and_another_one_refused(create, client):
+    study = create()
+    space = {"lr": frazil.Float(0.01, 1.0)}
+    again = client.create_study(study.name, space=space, minimize="loss", policy="random", seed=1, if_exists="load")
+    assert again.id == study.id
+    with pytest.raises(frazil.StudyConflict, match="space"):
+        client.create_study(study.name, space={"lr": frazil.Float(0.01, 2.0)}, minimize="loss", if_exists="load")
+    assert study.name in [known.name for known in client.studies()]
+
+
+def test_a_bad_definition_names_its_field(create):
+    with pytest.raises(frazil.Invalid, match="/space/0/low") as caught:
+        create(space={"lr": frazil.Float(math.nan, 1.0)})
+    assert caught.value.code == "space_invalid"
+    with pytest.raises(frazil.Invalid) as caught:
+        create(policy="astrology")
+    assert caught.value.errors[0].pointer.startswith("/policy")
+
+
+def test_what_is_not_there_is_not_found(create, client):
+    study = create()
+    study.delete()
+    for look in (study.refresh, study.ask, lambda: client.study("never-made")):
+        with pytest.raises(frazil.NotFound):
+            look()
+
+
+def test_a_study_without_a_resource_is_asked_and_told(create):
+    study = create(budget={"trials": 4})
+    first, second, third = study.ask(count=3)
+    study.tell(first, 0.3)
+    second.tell({"loss": {"mean": 0.2, "sem": 0.01}})
+    third.fail("out of memory")
+    for trial in study.trials():
+        for step in trial.steps(2):
+            trial.report(step, loss=0.1 * step)
+    assert study.refresh().info["counts"]["COMPLETED"] == 3
+    assert study.state == "completed"
+    assert study.best.observed.number == second.number or study.best.observed.values["loss"] == 0.2
+
+
+def test_diverging_and_infinite_values_come_back_as_they_went(create):
+    study = create(resource=frazil.Resource("epoch", max=4))
+    trial = study.ask()
+    for step, loss in enumerate([1.0, math.inf, math.nan], 1):
+        trial.report(step, loss=loss)
+    trial.flush()
+    values = [value for _, value in study.curve(trial.id, "loss")]
+    assert values[:2] == [1.0, math.inf]
+    assert math.isnan(values[2])
+    trial.release()
+
+
+def test_enqueued_params_come_first_and_added_trials_count(create):
+    study = create(resource=frazil.Resource("epoch", max=2))
+    study.enqueue({"lr": 0.5})
+    curve = [{"step": step, "metrics": {"loss": 1 / step}} for step in (1, 2)]
+    study.add_trials([{"params": {"lr": 0.7}, "state": "COMPLETED", "curve": curve}])
+    trial = study.ask()
+    assert trial.params == {"lr": 0.5}
+    assert study.best.observed.params == {"lr": 0.7}
+    trial.release()
+
+
+def test_candidates_are_tried_once_each(create):
+    candidates = [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}]
+    study = create(candidates=candidates)
+    tried = []
+    for trial in study.trials():
+        tried.append(trial.params)
+        trial.tell(loss=trial.params["lr"])
+    assert sorted(tried, key=lambda params: params["lr"]) == candidates
+    frame = study.trials_dataframe()
+    assert sorted(frame.objective) == sorted(frame.params_lr) == [0.1, 0.2, 0.3]
+
+
+def test_pausing_a_study_pauses_its_trials_and_stopping_ends_them(create):
+    study = create(resource=frazil.Resource("epoch", max=100))
+    ends = []
+    for trial in study.trials():
+        for step in trial.steps():
+            if step == 3:
+                study.pause()
+            if step == 6:
+                study.stop()
+            trial.report(step, loss=1.0, wait=True)
+        ends.append((step, trial.paused, trial.pruned))
+        if trial.paused:
+            trial.freeze("file:///3")
+            study.resume()
+    assert ends == [(3, True, False), (6, False, True)]
+    assert study.refresh().info["counts"]["PRUNED"] == 1
+
+
+def test_a_lease_that_ran_out_is_lost_and_what_was_measured_stays(create, caplog):
+    study = create(resource=frazil.Resource("epoch", max=9))
+    trial = study.ask(lease_seconds=1.0)
+    trial.report(1, loss=0.5, wait=True)
+    study._courier.forget(trial._outbox)  # as if this process had been asleep
+    time.sleep(1.1)
+    others = [study.ask(), study.ask()]
+    assert (trial.number, 0) in [(other.number, other.from_step) for other in others]
+    trial.report(2, loss=0.4, wait=True)
+    assert trial.lost
+    assert "left to it" in caplog.text
+    assert [step for step, _ in study.curve(trial.id, "loss")] == [1, 2]
+    for other in others:
+        other.release()
+
+
+def test_a_lease_of_a_second_is_kept_alive(create):
+    study = create(resource=frazil.Resource("epoch", max=9))
+    with study.ask(lease_seconds=1.0) as trial:
+        time.sleep(2.2)
+        trial.report(1, loss=0.5, wait=True)
+        assert not trial.lost
+
+
+WORKER = """
+import sys, time, frazil
+for trial in frazil.Client().study(sys.argv[1]).trials():
+    for epoch in trial.steps():
+        trial.report(epoch, loss=1.0, wait=True)
+        print(epoch, flush=True)
+        time.sleep(0.05)
+    if trial.paused:
+        trial.freeze(f"file:///{epoch}")
+"""
+
+
+def test_a_worker_told_to_end_freezes_its_trial_for_the_next(create, server_url):
+    study = create(resource=frazil.Resource("epoch", max=10_000))
+    command = [sys.executable, "-c", WORKER, study.name]
+    environment = {**os.environ, "FRAZIL_URL": server_url}
+    worker = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    for _ in range(3):
+        worker.stdout.readline()
+    worker.send_signal(signal.SIGTERM)
+    epochs = [int(line) for line in worker.communicate(timeout=10)[0].split()]
+    assert worker.returncode == 143
+    (record,) = study.records(state="PAUSED")
+    assert record["checkpoint"] == {"uri": f"file:///{record['last_step']}", "step": record["last_step"]}
+    assert record["last_step"] >= 3
+    assert epochs == list(range(4, record["last_step"] + 1))
+    thawed = study.ask()
+    assert (thawed.number, thawed.from_step) == (0, record["last_step"])
+    thawed.release()

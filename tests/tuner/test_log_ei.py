@@ -1,0 +1,74 @@
+"""Log expected improvement against many digits, value and gradient."""
+
+from __future__ import annotations
+
+import math
+
+import mpmath
+import pytest
+import torch
+from botorch.acquisition.analytic import LogExpectedImprovement
+from botorch.models import SingleTaskGP
+from frazil_tuner.acquisition import log_ei
+from frazil_tuner.acquisition.log_ei import FAR, NEAR, log_expected_improvement, log_h
+
+EPS = 1e-9
+POINTS = [
+    *(8.0, 3.0, 0.5, 0.0, -0.5, -3.0, -8.0, -20.0, -300.0, -1e4, -1e8, -1e20, -1e150),
+    *(switch + side for switch in (NEAR, FAR) for side in (-EPS, 0.0, EPS)),
+]
+
+
+def exact(z: float) -> tuple[float, float]:
+    """log h and its derivative Φ / h at z, from as many digits as the cancellation needs."""
+    with mpmath.workdps(60 + int(6 * math.log10(1 + abs(z)))):
+        big = mpmath.mpf(z)
+        if z < -1e3:  # h = φ / z² (1 - 3/z² …), whose later terms are below 1e-12
+            log_h = -(big**2) / 2 - mpmath.log(2 * mpmath.pi) / 2 - 2 * mpmath.log(-big) + mpmath.log1p(-3 / big**2)
+            return float(log_h), float(-big - 2 / big)
+        h = mpmath.npdf(big) + big * mpmath.ncdf(big)
+        return float(mpmath.log(h)), float(mpmath.ncdf(big) / h)
+
+
+@pytest.mark.parametrize("z", POINTS)
+def test_value_and_gradient_of_log_h_agree_with_many_digits(z: float) -> None:
+    at = torch.tensor(z, dtype=torch.float64, requires_grad=True)
+    value = log_h(at)
+    value.backward()
+    expected, slope = exact(z)
+    assert value.item() == pytest.approx(expected, rel=1e-10, abs=1e-12)
+    assert at.grad is not None
+    assert at.grad.item() == pytest.approx(slope, rel=1e-9)
+
+
+def test_scale_and_incumbent_enter_as_the_formula_says() -> None:
+    mean, sd, best = (torch.tensor(v, dtype=torch.float64) for v in (1.5, 2.0, 3.0))
+    assert log_expected_improvement(mean, sd, best).item() == pytest.approx(math.log(2) + exact(-0.75)[0])
+
+
+class Known:
+    """A belief that says the same everywhere: two imagined outcomes, different means and incumbents."""
+
+    incumbent = torch.tensor([0.0, 1.0], dtype=torch.float64)
+
+    def posterior(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.tensor([[0.5], [2.0]], dtype=torch.float64).expand(2, len(x)), torch.full((len(x),), 0.5).double()
+
+    def imagine(self, x: torch.Tensor, paths: int, rng: torch.Generator) -> Known:
+        return self
+
+
+def test_the_improvement_is_averaged_over_imagined_outcomes() -> None:
+    each = [0.5 * math.exp(exact(z)[0]) for z in (1.0, 2.0)]
+    assert log_ei(Known())(torch.zeros(3, 1)).tolist() == pytest.approx([math.log(sum(each) / 2)] * 3)
+
+
+def test_ours_is_botorchs_log_ei() -> None:
+    X = torch.rand(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    model = SingleTaskGP(X, X.sum(1, keepdim=True), outcome_transform=None).eval()
+    x = torch.rand(20, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with torch.no_grad():
+        theirs = LogExpectedImprovement(model, best_f=1.2)(x[:, None])
+        posterior = model.posterior(x)
+        ours = log_expected_improvement(posterior.mean[:, 0], posterior.variance[:, 0].sqrt(), torch.tensor(1.2))
+    assert ours.tolist() == pytest.approx(theirs.tolist(), rel=1e-9)

@@ -1,0 +1,95 @@
+"""What to do next: one small file per policy, and the table of their names. Importing this imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Problem, Refused
+from ..space.fields import shown
+from .asha import Asha
+from .auto import Auto
+from .base import (
+    Continue,
+    Decision,
+    Pause,
+    Policy,
+    Recommendation,
+    Resume,
+    Start,
+    Stop,
+    Suggestion,
+    Why,
+)
+from .bayes import Bayes
+from .grid import Grid
+from .options import describe_options, read_options
+from .random import Random
+from .sobol import Sobol
+
+if TYPE_CHECKING:
+    from ..history import Definition
+
+__all__ = [
+    "POLICIES",
+    "Continue",
+    "Decision",
+    "Pause",
+    "Policy",
+    "Recommendation",
+    "Resume",
+    "Start",
+    "Stop",
+    "Suggestion",
+    "Why",
+    "build",
+    "describe",
+]
+
+POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
+    {policy.name: policy for policy in (Auto, Asha, Bayes, Sobol, Random, Grid)}
+)
+"""Every policy by the name that studies give it."""
+
+
+def build(spec: Mapping[str, Any] | None, definition: Definition) -> Policy:
+    """The policy that a study's `policy` field describes: {"name": "asha", **options}; "auto" where the name is
+    missing.
+
+    Raises Refused (code policy_invalid) with a pointer for an unknown name or option, a value of the wrong type or
+    out of bounds, and a policy that does not suit the study.
+    """
+    if spec is None:
+        spec = {}
+    if not isinstance(spec, Mapping):
+        raise _refused([Problem("", f'must be an object such as {{"name": "asha"}}, not {shown(spec)}')])
+    name = spec.get("name", Auto.name)
+    if not isinstance(name, str) or name not in POLICIES:
+        raise _refused([Problem("/name", f"unknown policy {shown(name)}; known are {', '.join(POLICIES)}")])
+    policy = POLICIES[name]
+    options, problems = read_options(policy, {key: value for key, value in spec.items() if key != "name"})
+    if policy.needs_resource and definition.resource is None:
+        problems.append(Problem("/name", f'{name} needs a resource: add one, such as {{"name": "epoch", "max": 30}}'))
+    if problems:
+        raise _refused(problems)
+    return policy(**options)
+
+
+def describe() -> list[dict[str, Any]]:
+    """Every policy with its summary and options, JSON-able."""
+    return [
+        {
+            "name": name,
+            "summary": (policy.__doc__ or "").partition("\n")[0],
+            "needs_resource": policy.needs_resource,
+            "options": describe_options(policy),
+        }
+        for name, policy in POLICIES.items()
+    ]
+
+
+def _refused(problems: Sequence[Problem]) -> Refused:
+    first = problems[0]
+    detail = f"the policy cannot be built: {first.pointer} {first.detail}"
+    return Refused(detail, code="policy_invalid", problems=tuple(problems))

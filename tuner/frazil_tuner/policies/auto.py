@@ -1,0 +1,44 @@
+"""The default: the policy that suits the shape of the study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from .asha import Asha
+from .bayes import Bayes
+
+if TYPE_CHECKING:
+    from ..history import Definition, Study, Trial
+    from .base import Decision, Policy, Recommendation, Suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class Auto:
+    """Successive halving (asha) where runs can be paused and resumed, Bayesian optimisation (bayes) elsewhere."""
+
+    name: ClassVar[str] = "auto"
+    ages: ClassVar[bool] = True
+    reads_curves: ClassVar[bool] = True
+    needs_resource: ClassVar[bool] = False
+
+    def is_light(self, study: Study) -> bool:
+        return self.resolve(study.definition)[0].is_light(study)
+
+    def suggest(self, study: Study, count: int, seed: int) -> list[Suggestion]:
+        policy, reason = self.resolve(study.definition)
+        suggestions = policy.suggest(study, count, seed)
+        return [replace(suggestion, why={**suggestion.why, "auto": reason}) for suggestion in suggestions]
+
+    def decide(self, study: Study, trial: Trial) -> Decision:
+        return self.resolve(study.definition)[0].decide(study, trial)
+
+    def recommend(self, study: Study) -> Recommendation | None:
+        return self.resolve(study.definition)[0].recommend(study)
+
+    def resolve(self, definition: Definition) -> tuple[Policy, str]:
+        """The policy for a study, and the reason for people."""
+        resource = definition.resource
+        if resource is not None and resource.kind == "resumable" and resource.min < resource.max:
+            return Asha(), f"asha, because runs can be paused and resumed by {resource.name}"
+        return Bayes(), "bayes, because there is no resource to pause and resume by"

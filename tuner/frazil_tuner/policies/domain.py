@@ -1,0 +1,219 @@
+"""Where suggestions come from: a space without end, or a finite list. Policies take points and do not know which it is.
+
+A domain is made for one call of `suggest`. What it hands out is taken: neither that point nor any that the study has
+tried, runs or keeps on its shelf is handed out (again), except that random and nearest points of an infinite space
+are not compared.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from ..space import Column, Space
+from .base import Start, Why
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator
+
+    from ..acquisition import Worth
+    from ..history import Definition, Params, Study
+    from ..numerics import Floats
+
+ENUMERABLE = 10_000
+"""Finite spaces of at most so many points are treated as the list of their points."""
+
+PATIENCE = 1_000
+"""Draws from a larger finite space before it is called exhausted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A configuration, and its index if the study has candidates."""
+
+    params: Params
+    candidate: int | None = None
+
+    def start(self, until: int | None, why: Why) -> Start:
+        return Start(params=self.params, until=until, candidate=self.candidate, why=why)
+
+
+class Domain(Protocol):
+    """Every method hands out a free point, or None (the iterator: ends) when none is left."""
+
+    def take_random(self) -> Point | None:
+        """A point drawn uniformly from the unit cube, or from the list."""
+        ...
+
+    def take_nearest(self, u: Floats) -> Point | None:
+        """The point at or nearest to `u` (dimension,) in the unit cube."""
+        ...
+
+    def take_best(self, worth: Worth, seeds: Floats) -> Point | None:
+        """The point of the largest worth that can be found; `seeds` (k, dimension) are good places to look."""
+        ...
+
+    def grid(self, resolution: int) -> Iterator[Point]:
+        """The free points of a grid with `resolution` values on each numeric axis; of a given list, all in order."""
+        ...
+
+
+def domain_of(study: Study, seed: int) -> Domain:
+    """The domain of a study's next suggestions; `seed` decides what is random about them."""
+    rng = np.random.default_rng(seed)
+    pool = _pool_of(study.definition)
+    return Everywhere(study, rng) if pool is None else Listed(pool, pool.taken(study), rng)
+
+
+class Everywhere:
+    """An infinite space, or a finite one too large to list."""
+
+    def __init__(self, study: Study, rng: np.random.Generator) -> None:
+        self._study = study
+        self._rng = rng
+        self._space = study.space
+
+    @cached_property
+    def _taken(self) -> set[Hashable]:
+        tried = (trial.params for trial in self._study.trials)
+        return {self._space.key(params) for params in (*tried, *self._study.shelved)}
+
+    def take_random(self) -> Point | None:
+        if self._space.cardinality is None:
+            return Point(self._space.draw(self._rng))
+        drawn = (self._take(self._space.draw(self._rng)) for _ in range(PATIENCE))
+        return next((point for point in drawn if point), None)
+
+    def take_nearest(self, u: Floats) -> Point | None:
+        params = self._space.decode(u)
+        if self._space.cardinality is None:
+            return Point(params)
+        return self._take(params) or self.take_random()
+
+    def take_best(self, worth: Worth, seeds: Floats) -> Point | None:
+        from ..acquisition import search
+
+        rows = search(worth, self._space, seeds, self._rng)
+        found = (self._take(self._space.decode(row)) for row in rows)
+        return next((point for point in found if point), None) or self.take_random()
+
+    def grid(self, resolution: int) -> Iterator[Point]:
+        points = (self._take(params) for params in self._space.grid(resolution))
+        return (point for point in points if point)
+
+    def _take(self, params: Params) -> Point | None:
+        """The point if it is free, and then no longer."""
+        key = self._space.key(params)
+        if key in self._taken:
+            return None
+        self._taken.add(key)
+        return Point(params)
+
+
+class Pool:
+    """The finite list behind a definition, with what is worth remembering from one call to the next."""
+
+    def __init__(self, space: Space, points: tuple[Params, ...], *, given: bool) -> None:
+        self.space = space
+        self.points = points
+        self.given = given
+
+    @cached_property
+    def rows(self) -> Floats:
+        """The encoded points (n, dimension)."""
+        return self.space.encode_many(self.points)
+
+    @cached_property
+    def unordered(self) -> list[int]:
+        """The columns whose values are only equal or different."""
+        return [i for i, column in enumerate(self.space.columns) if column is Column.UNORDERED]
+
+    @cached_property
+    def index(self) -> dict[Hashable, int]:
+        return {self.space.key(params): i for i, params in enumerate(self.points)}
+
+    def point(self, i: int) -> Point:
+        return Point(self.points[i], i if self.given else None)
+
+    def taken(self, study: Study) -> Iterable[int]:
+        """The indices of what the study has tried, runs or keeps on its shelf."""
+        if self.given:
+            tried = (trial.candidate for trial in study.trials)
+            return [i for i in (*tried, *study.shelved_candidates) if i is not None]
+        keys = (self.space.key(params) for params in (*(trial.params for trial in study.trials), *study.shelved))
+        return [self.index[key] for key in keys if key in self.index]
+
+    def lattice(self, resolution: int) -> Iterable[int]:
+        """The indices of the grid's points, in order; a given list is its own grid."""
+        if self.given:
+            return range(len(self.points))
+        return [self.index[self.space.key(params)] for params in self.space.grid(resolution)]
+
+
+class Listed:
+    """The free part of a pool."""
+
+    def __init__(self, pool: Pool, taken: Iterable[int], rng: np.random.Generator) -> None:
+        self._pool = pool
+        self._rng = rng
+        self._free = np.ones(len(pool.points), dtype=bool)
+        self._free[list(taken)] = False
+
+    def take_random(self) -> Point | None:
+        return self._take(lambda free: int(self._rng.integers(len(free))))
+
+    def take_nearest(self, u: Floats) -> Point | None:
+        return self._take(lambda free: int(np.argmin(self._distance(free, u))))
+
+    def take_best(self, worth: Worth, seeds: Floats) -> Point | None:
+        from ..acquisition import evaluate
+
+        return self._take(lambda free: int(np.argmax(evaluate(worth, self._pool.rows[free]))))
+
+    def grid(self, resolution: int) -> Iterator[Point]:
+        for i in self._pool.lattice(resolution):
+            if self._free[i]:
+                self._free[i] = False
+                yield self._pool.point(i)
+
+    def _take(self, choose: Callable[[np.ndarray], int]) -> Point | None:
+        """The point at the place that `choose` names in the array of free indices."""
+        free = np.flatnonzero(self._free)
+        if not len(free):
+            return None
+        i = int(free[choose(free)])
+        self._free[i] = False
+        return self._pool.point(i)
+
+    def _distance(self, free: np.ndarray, u: Floats) -> Floats:
+        """Squared distances (n,) of free points from the snapped `u`; different names are 1 apart."""
+        apart = self._pool.rows[free] - self._pool.space.snap(u[None])
+        apart[:, self._pool.unordered] = apart[:, self._pool.unordered] != 0
+        squared: Floats = np.einsum("nd,nd->n", apart, apart)
+        return squared
+
+
+_pools: dict[int, Pool | None] = {}
+"""Pools by the identity of their definition, for as long as it lives."""
+
+
+def _pool_of(definition: Definition) -> Pool | None:
+    """The finite list behind `definition`, None if there is none; made once for each definition object."""
+    key = id(definition)
+    if key not in _pools:
+        _pools[key] = _make_pool(definition)
+        weakref.finalize(definition, _pools.pop, key, None).atexit = False
+    return _pools[key]
+
+
+def _make_pool(definition: Definition) -> Pool | None:
+    space = definition.space
+    if definition.candidates is not None:
+        return Pool(space, definition.candidates, given=True)
+    if space.cardinality is not None and space.cardinality <= ENUMERABLE:
+        return Pool(space, tuple(space.grid(None)), given=False)
+    return None
