@@ -194,7 +194,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> None:
     given = arguments(argv)
     versions = {name: version(name) for name in ("torch", "numpy", "scipy", "optuna")}
-    print(f"seeds 0 to {given.seeds - 1}, Python {platform.python_version()},", ", ".join(map(" ".join, versions.items())))
+    print(
+        f"seeds 0 to {given.seeds - 1}, Python {platform.python_version()},", ", ".join(map(" ".join, versions.items()))
+    )
     print("median regret after so many evaluations")
     rows = []
     for name in given.problems:

@@ -105,7 +105,7 @@ def code_in(file: Path) -> str:
     text = file.read_text()
     if file.suffix != ".md":
         return re.sub(r"#.*", "", text)
-    return "\n".join(re.sub(r"#.*", "", code) for code in re.findall(r"`([^`]+)`", text))
+    return "\n".join(re.sub(r"#.*", "", code) for code in re.findall(r"```.*?```|`[^`]+`", text, re.DOTALL))
 
 
 @pytest.mark.parametrize("file", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/**/*.md")), ids=lambda f: f.name)
@@ -229,9 +229,7 @@ def test_the_wheel_carries_what_it_needs(
 
 # ── what must not be in the repository ───────────────────────────────────────────────────────────────────────────────
 
-ELSEWHERE = re.compile(
-    r"(?<![\w.])/(work|root|opt)/|pypi\.org|pythonhosted\.org|download\.pytorch\.org|extra-index-url"
-)
+ELSEWHERE = re.compile(r"(?<![\w.])/(work|root|opt)/|pypi\.org|pythonhosted\.org|download\.pytorch\.org|extra[-_]index")
 """Paths of one machine, and hosts and options of one package registry: those are the business of each machine's pip."""
 
 

@@ -127,6 +127,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("worker", sa.Text(), nullable=True),
         sa.Column("lease_token", sa.Text(), nullable=True),
+        sa.Column("returned_token", sa.Text(), nullable=True),
         sa.Column("lease_seconds", sa.Double(), nullable=True),
         sa.Column("lease_expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("attempt", sa.Integer(), server_default=sa.text("0"), nullable=False),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -40,7 +41,7 @@ def create_app(settings: Settings | None = None, clock: Callable[[], datetime] =
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         url = await asyncio.to_thread(database_url, settings)
         await asyncio.to_thread(migrate, url)
-        engine = create_engine(url, settings.pool_size)
+        engine = create_engine(url, settings.pool_size + settings.engine_workers)
         app.state.engine = engine
         app.state.services = Services(engine, url, settings, clock)
         async with app.state.services.running():
@@ -54,9 +55,8 @@ def create_app(settings: Settings | None = None, clock: Callable[[], datetime] =
         lifespan=lifespan,
         max_body_size=settings.max_body_bytes,
         separate_input_output_schemas=False,
-        responses={
-            "default": {"description": "What went wrong (RFC 9457).", "content": {"application/problem+json": {}}}
-        },
+        responses={"default": errors.DOCUMENTED},
+        generate_unique_id_function=lambda route: route.name,
     )
     for router in (studies, best, trials, curves, transfer, events, system):
         app.include_router(router, prefix=API)
@@ -71,6 +71,12 @@ class _App(FastAPI):
     """FastAPI behind our own outer layers: the observer, the guard and the express lane."""
 
     outermost: ASGIApp
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, with the schema that every error answer refers to."""
+        document = super().openapi()
+        document["components"]["schemas"]["Problem"] = errors.SCHEMA
+        return document
 
     async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
         await super().__call__(scope, receive, send)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import structlog
 import typer
@@ -81,9 +82,15 @@ def serve(host: _HostOption = None, port: _PortOption = None, data_dir: _DataOpt
         proxy_headers=False,
     )
     server = _Server(config)
+    signal.signal(signal.SIGTERM, _leave)  # uvicorn raises the signal again when it has shut down
     server.run(sockets=[_bind(settings)])
     if not server.started:
         raise typer.Exit(1)
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    """Ends the process by way of its exit handlers, which stop worker processes and the embedded PostgreSQL."""
+    raise SystemExit(128 + number)
 
 
 def _bind(settings: Settings) -> socket.socket:

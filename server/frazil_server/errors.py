@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -10,13 +11,14 @@ import psycopg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic_core import to_json
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from frazil_tuner.errors import Conflict, FrazilError, Problem, Refused, TryLater
+
+from . import wire
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +45,36 @@ _CODES_OF_STATUS = {
     405: "method_not_allowed",
     413: "payload_too_large",
     415: "unsupported_media_type",
+}
+
+
+_STRING = {"type": "string"}
+SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "description": "What went wrong (RFC 9457).",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code", "request_id"],
+    "properties": {
+        "type": _STRING,
+        "title": _STRING,
+        "status": {"type": "integer"},
+        "detail": _STRING | {"description": "For people: the facts, and what to do."},
+        "code": _STRING | {"description": "For programs."},
+        "request_id": _STRING,
+        "errors": {
+            "type": "array",
+            "description": "Which fields are at fault, with 422: JSON pointers into the body.",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {"pointer": _STRING, "detail": _STRING},
+            },
+        },
+    },
+}
+DOCUMENTED: dict[str, Any] = {
+    "description": "What went wrong (RFC 9457).",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 
 
@@ -80,7 +112,8 @@ def problem(
         body["errors"] = [{"pointer": p.pointer, "detail": p.detail} for p in problems] or [
             {"pointer": "", "detail": detail}
         ]
-    return Response(to_json(body), status, headers, media_type="application/problem+json")
+    # json.dumps writes halves of surrogate pairs as escapes, where pydantic's writer gives up on a client's odd names.
+    return Response(json.dumps(body), status, headers, media_type="application/problem+json")
 
 
 def answer(request: Request, error: FrazilError) -> Response:
@@ -88,9 +121,12 @@ def answer(request: Request, error: FrazilError) -> Response:
     return problem(request, status_of(error), error.code, error.detail, problems=error.problems, headers=headers)
 
 
+_MARKS = {"[key]", wire.NUMBER, wire.ESTIMATE}
+
+
 def _pointer(location: Sequence[int | str]) -> str:
-    """A JSON pointer from pydantic's location, without the words that are not the client's."""
-    parts = [str(part) for part in location if part != "body"]
+    """A JSON pointer from pydantic's location, without the marks that are not the client's."""
+    parts = [str(part) for part in location[location[:1] == ("body",) :] if part not in _MARKS]
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
 
 
@@ -99,7 +135,7 @@ def invalid(request: Request, faults: Sequence[Any]) -> Response:
     malformed = next((fault for fault in faults if fault["type"] == "json_invalid"), None)
     if malformed is not None:
         return problem(request, 400, "malformed", f"The body is not valid JSON: {malformed['ctx']['error']}.")
-    problems = tuple(Problem(_pointer(fault["loc"]), fault["msg"]) for fault in faults)
+    problems = tuple(Problem(_pointer(fault["loc"]), fault["msg"].removeprefix("Value error, ")) for fault in faults)
     first = problems[0]
     return problem(request, 422, "invalid", f"{first.pointer or 'The body'}: {first.detail}", problems=problems)
 
@@ -132,7 +168,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
-        return invalid(request, error.errors())
+        faults = error.errors()
+        if isinstance(error.body, bytes) and any(fault["loc"] == ("body",) for fault in faults):
+            return problem(request, 415, "unsupported_media_type", "Send JSON, with Content-Type: application/json.")
+        return invalid(request, faults)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:

@@ -12,11 +12,10 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import unquote
 
 from pydantic import ValidationError
 from starlette.datastructures import State
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -65,7 +64,7 @@ class ExpressLane:
             return _of_trial(services, match[1], match[2], scope)
         if (match := _ASK.fullmatch(scope["path"])) and not scope["query_string"]:
             scope["route"] = _ASK_ROUTE
-            return _ask(services, unquote(match[1]))
+            return _ask(services, match[1])
         return None
 
     def _is_plain(self, scope: Scope) -> bool:
@@ -73,7 +72,7 @@ class ExpressLane:
         length = header(scope, b"content-length")
         return (
             length is not None
-            and length.isdigit()
+            and length.isdecimal()
             and int(length) <= self._max_body_bytes
             and (header(scope, b"content-type") or "").partition(";")[0].strip() == "application/json"
             and header(scope, b"idempotency-key") is None
@@ -82,6 +81,8 @@ class ExpressLane:
     async def _answer(self, request: Request, serve: Callable[[bytes], Awaitable[Response]]) -> Response:
         try:
             return await serve(await request.body())
+        except ClientDisconnect:
+            return errors.problem(request, 400, "malformed", "The body was cut off.")
         except ValidationError as error:
             return errors.invalid(request, error.errors())
         except Exception as error:  # noqa: BLE001  (the framework's handlers answer the same way)

@@ -17,6 +17,7 @@ from frazil_tuner.errors import Refused
 
 from . import wire
 
+_WAIT = text("SELECT pg_advisory_xact_lock(hashtextextended(:scope || ' ' || :key, 0))")
 _FIND = text("SELECT request_hash, status, body FROM idempotency_keys WHERE scope = :scope AND key = :key")
 _STORE = text(
     """INSERT INTO idempotency_keys (scope, key, request_hash, status, body)
@@ -42,7 +43,11 @@ class Once:
     request_hash: str
 
     async def replay(self, connection: AsyncConnection) -> None:
-        """Raises `Replay` with the first answer if there is one, `Refused` if the key was used for another request."""
+        """Raises `Replay` with the first answer if there is one, `Refused` if the key was used for another request.
+
+        Waits for an equal request that is being served, and makes later ones wait until this transaction ends.
+        """
+        await connection.execute(_WAIT, {"scope": self.scope, "key": self.key})
         row = (await connection.execute(_FIND, {"scope": self.scope, "key": self.key})).one_or_none()
         if row is None:
             return

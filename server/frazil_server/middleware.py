@@ -98,7 +98,7 @@ class LoopbackGuard:
         if not is_loopback(hostname(host)):
             return "misdirected", 421, f"This server answers on this machine's own addresses, not as {host!r}."
         origin = header(scope, b"origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
             return "forbidden", 403, f"Pages of {origin!r} may not use this server."
         return None
 

@@ -26,13 +26,14 @@ def read_token(token: str, kinds: tuple[type, ...]) -> list[Any]:
     except (ValueError, binascii.Error):
         position = None
     if not isinstance(position, list) or len(position) != len(kinds):
-        raise _unreadable()
-    if not all(isinstance(value, kind) for value, kind in zip(position, kinds, strict=True)):
-        raise _unreadable()
+        raise unreadable()
+    if not all(type(value) is kind for value, kind in zip(position, kinds, strict=True)):  # true is no place
+        raise unreadable()
     return position
 
 
-def _unreadable() -> Refused:
+def unreadable() -> Refused:
+    """What is raised for a page token that this server did not write."""
     return Refused(
         "This page_token is not one of ours.",
         code="invalid",

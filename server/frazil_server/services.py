@@ -13,7 +13,6 @@ from typing import Any
 
 import structlog
 from fastapi import Request
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.responses import Response
 
@@ -81,8 +80,8 @@ class Services:
             await asyncio.sleep(self.settings.sweep_seconds)
             try:
                 await sweeper.sweep(self.database, self.desk, self.clock())
-            except SQLAlchemyError as error:
-                log.warning("sweep_failed", error=str(error).splitlines()[0])
+            except Exception as error:  # noqa: BLE001  (the next round tries again)
+                log.warning("sweep_failed", error=repr(error))
 
     # ── the write path ───────────────────────────────────────────────────────────────────────────────────────────────
 

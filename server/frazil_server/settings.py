@@ -32,7 +32,9 @@ class Settings(BaseSettings):
         200, description="Fits after which a worker process is replaced."
     )
     engine_prewarm: bool = Field(True, description="Start the worker processes with the server, not at the first fit.")
-    pool_size: Annotated[int, Field(ge=2, le=200)] = Field(12, description="Database connections of one process.")
+    pool_size: Annotated[int, Field(ge=2, le=200)] = Field(
+        12, description="Database connections of one process, beside one for each of its engine workers."
+    )
     max_losses: Annotated[int, Field(ge=1)] = Field(
         3, description="A trial that loses its worker this often in a row, without progress, is FAILED."
     )

@@ -45,6 +45,10 @@ MetricValue = Annotated[
 """A measured value. NaN and infinities are legal, as strings."""
 
 
+NUMBER, ESTIMATE = "[number]", "[estimate]"
+"""Marks that pydantic leaves in the location of a fault, to say which kind of value it tried."""
+
+
 class Strict(BaseModel):
     """A request body: unknown fields are refused by name, and a string is no number."""
 

@@ -42,7 +42,7 @@ class FakeServer:
         self.trials = [FakeTrial(number, {"lr": 0.1 * (number + 1)}) for number in range(count)]
         self.state = "active"
         self.objectives = [{"metric": "loss", "direction": "minimize", "summary": "last"}]
-        self.idle_asks = 0
+        self.client: frazil.Client
         self.requests: list[httpx2.Request] = []
         self.faults: list[httpx2.Response | Exception] = []
         self.lost_answers = 0
@@ -172,15 +172,15 @@ def _problem() -> Callable[..., httpx2.Response]:
 @pytest.fixture
 def serve() -> Iterator[Callable[..., tuple[FakeServer, frazil.Study]]]:
     """Makes a server by script, and a study on it."""
-    clients: list[frazil.Client] = []
+    servers: list[FakeServer] = []
 
     def start(patience: float = 5.0, **script: Any) -> tuple[FakeServer, frazil.Study]:
         server = FakeServer(**script)
-        client = frazil.Client("http://frazil.test", patience=patience, transport=httpx2.MockTransport(server))
-        clients.append(client)
-        study = client.create_study("study", space={"lr": frazil.Float(0.1, 1.0)}, minimize="loss")
+        servers.append(server)
+        server.client = frazil.Client("http://frazil.test", patience=patience, transport=httpx2.MockTransport(server))
+        study = server.client.create_study("study", space={"lr": frazil.Float(0.1, 1.0)}, minimize="loss")
         return server, study
 
     yield start
-    for client in clients:
-        client.close()
+    for server in servers:
+        server.client.close()

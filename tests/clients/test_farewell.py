@@ -165,13 +165,17 @@ def test_the_loop_works_in_a_thread_that_receives_no_signals(serve):
 
 def test_after_the_signal_nothing_is_waited_for_long(serve):
     _, study = serve(patience=600.0, grant=6)
+    transport = study._transport
+    patience = []
 
     def work():
         for trial in study.trials():
             for step in trial.steps():
                 kill()
+                patience.append(transport.patience)
                 trial.report(step, loss=1.0)
 
     with pytest.raises(SystemExit):
         work()
-    assert study._transport.patience == 10.0
+    assert patience == [10.0]
+    assert transport.patience == 600.0  # for whoever goes on all the same

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -228,3 +230,39 @@ def test_a_worker_told_to_end_freezes_its_trial_for_the_next(create, server_url)
     thawed = study.ask()
     assert (thawed.number, thawed.from_step) == (0, record["last_step"])
     thawed.release()
+
+
+def test_the_examples_of_the_readme_run(client, server_url):
+    text = (Path(__file__).parents[2] / "clients" / "python" / "README.md").read_text()
+    examples = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    for example in examples:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", example],
+            env={**os.environ, "FRAZIL_URL": server_url},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+    assert len(examples) == 2
+    assert client.study("worker").state == "completed"
+
+
+def test_a_lost_worker_leaves_its_last_saved_checkpoint_behind(create):
+    study = create(resource=frazil.Resource("epoch", max=6))
+    first = study.ask(lease_seconds=1.0)
+    for step in (1, 2, 3):
+        first.report(step, loss=1 / step)
+    first.save("file:///three")
+    first.report(4, loss=0.25, wait=True)
+    first._courier.forget(first._outbox)  # as if its process were gone: nobody renews the lease
+    time.sleep(1.3)
+    second = study.ask()
+    assert (second.number, second.checkpoint, second.from_step) == (0, frazil.Checkpoint("file:///three", 3), 3)
+    for step in second.steps():
+        second.report(step, loss=1 / step)
+    with second:
+        assert second.completed
+    assert [step for step, _ in study.curve(second.id, "loss")] == [1, 2, 3, 4, 5, 6]

@@ -47,6 +47,14 @@ def test_what_waits_travels_together(serve):
     assert reported(server) == [[1], [2, 3, 4, 5]]
 
 
+def test_a_report_travels_without_another_word(serve):
+    server, study = serve(grant=6)
+    trial = study.ask()
+    for step in (1, 2):
+        trial.report(step, loss=1.0)
+        eventually(lambda step=step: step in server.trials[0].curve)
+
+
 def test_the_report_at_the_end_of_a_grant_waits_for_the_decision(serve):
     _, study = serve(grant=2, decide=lambda number, step: "stop" if step == 4 else "continue")
     trial = study.ask()
@@ -113,8 +121,8 @@ def test_an_error_of_the_sender_surfaces_at_the_next_report(serve, problem):
 
 def test_a_lease_is_renewed_while_a_step_takes_long(serve):
     server, study = serve()
-    trial = study.ask(lease_seconds=0.15)
-    eventually(lambda: len(server.bodies(":heartbeat")) >= 3)
+    trial = study.ask(lease_seconds=0.9)
+    eventually(lambda: len(server.bodies(":heartbeat")) == 2, seconds=0.85)
     assert server.bodies(":heartbeat")[0] == {"lease": "lease-0-1"}
     trial.release()
 
@@ -126,6 +134,29 @@ def test_a_renewal_can_bring_the_decision(serve):
     eventually(lambda: trial.reason == "the study is stopped")
     assert list(trial.steps()) == []
     assert trial.pruned
+
+
+def test_a_trial_lost_after_its_decision_is_lost_and_nothing_else(serve):
+    server, study = serve()
+    trial = study.ask(lease_seconds=0.15)
+    server.state = "stopped"
+    eventually(lambda: trial.reason == "the study is stopped")
+    server.gate.clear()
+    trial.report(1, loss=1.0)
+    server.take_away(0)
+    server.gate.set()
+    assert list(trial.steps()) == []
+    assert (trial.lost, trial.pruned, trial.paused, trial.completed) == (True, False, False, False)
+
+
+def test_a_closed_client_says_so_and_its_thread_ends(serve, monkeypatch):
+    monkeypatch.setattr("frazil.sender.LINGER", 0.05)
+    server, study = serve()
+    trial = study.ask(lease_seconds=0.15)
+    server.client.close()
+    eventually(lambda: study._courier._thread is None)
+    with pytest.raises(frazil.FrazilError, match="has been closed"):
+        trial.report(1, loss=1.0, wait=True)
 
 
 def test_a_report_is_a_renewal(serve):

@@ -74,6 +74,7 @@ def test_every_argument_arrives(recorded):
             "nesterov": frazil.Bool(when={"optimizer": ["sgd"]}),
             "data": frazil.Fixed("v2"),
             "epochs": 3,
+            "tag": "v3",
             "amp": True,
         },
         objectives=[frazil.Objective("loss", summary="best"), frazil.Objective("speed", "maximize")],
@@ -109,6 +110,7 @@ def test_every_argument_arrives(recorded):
         {"name": "nesterov", "type": "bool", "when": {"optimizer": ["sgd"]}},
         {"name": "data", "type": "fixed", "value": "v2"},
         {"name": "epochs", "type": "fixed", "value": 3},
+        {"name": "tag", "type": "fixed", "value": "v3"},
         {"name": "amp", "type": "fixed", "value": True},
     ]
     assert body == {

@@ -168,17 +168,11 @@ def test_a_study_that_is_stopped_ends_the_present_trial_after_its_step(serve):
 
 def test_a_worker_waits_while_the_study_is_paused_and_goes_on_with_it(serve):
     server, study = serve()
-    ask = server.ask
-
-    def paused_twice(body):
-        server.idle_asks += 1
-        if server.idle_asks < 3:
-            return {"trials": [], "study_state": "paused", "retry_after": 0.01}
-        return ask(body)
-
-    server.ask = paused_twice
+    ask, idle = server.ask, {"trials": [], "study_state": "paused", "retry_after": 0.01}
+    answers = iter([idle, idle])
+    server.ask = lambda body: next(answers, None) or ask(body)
     assert len(train(study)) == 1
-    assert server.idle_asks >= 3
+    assert next(answers, None) is None
 
 
 def test_a_study_without_a_resource_is_told(serve):

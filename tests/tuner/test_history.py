@@ -6,6 +6,7 @@ import math
 import pickle
 
 import pytest
+
 from frazil_tuner.history import Definition, Objective, Resource, Study, Trial, TrialState
 from frazil_tuner.space import Space
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from botorch.acquisition.analytic import LogExpectedImprovement
 from botorch.models import SingleTaskGP
+
 from frazil_tuner.acquisition import log_ei
 from frazil_tuner.acquisition.log_ei import FAR, NEAR, log_expected_improvement, log_h
 
@@ -65,7 +66,8 @@ def test_the_improvement_is_averaged_over_imagined_outcomes() -> None:
 
 def test_ours_is_botorchs_log_ei() -> None:
     X = torch.rand(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    model = SingleTaskGP(X, X.sum(1, keepdim=True), outcome_transform=None).eval()
+    y = X.sum(1, keepdim=True)
+    model = SingleTaskGP(X, (y - y.mean()) / y.std(), outcome_transform=None).eval()
     x = torch.rand(20, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     with torch.no_grad():
         theirs = LogExpectedImprovement(model, best_f=1.2)(x[:, None])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from frazil_tuner.numerics import EXTREME, tame
 from hypothesis import given
 from hypothesis import strategies as st
+
+from frazil_tuner.numerics import EXTREME, tame
 
 anything = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20).map(np.array)
 

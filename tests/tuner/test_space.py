@@ -9,15 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from frazil_tuner.errors import SpaceInvalid, SpaceUnsupported
-from frazil_tuner.space import Column, Space
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
+from frazil_tuner.errors import SpaceInvalid, SpaceUnsupported
+from frazil_tuner.space import Column, Space
 
 MODEL = [
     {"name": "optimizer", "type": "categorical", "choices": ["adamw", "lion", "sgd"]},
     {"name": "lr", "type": "float", "low": 1e-5, "high": 1e-1, "log": True},
-    {"name": "beta2", "type": "float", "low": 0.9, "high": 0.9999, "log": "complement", "when": {"optimizer": ["adamw"]}},
+    {
+        "name": "beta2",
+        "type": "float",
+        "low": 0.9,
+        "high": 0.9999,
+        "log": "complement",
+        "when": {"optimizer": ["adamw"]},
+    },
     {"name": "layers", "type": "int", "low": 1, "high": 8},
     {"name": "units", "type": "int", "low": 16, "high": 1024, "log": True, "step": 16},
     {"name": "width", "type": "ordinal", "values": [64, 128, 256, 512]},
@@ -28,7 +36,9 @@ MODEL = [
 
 seeds = st.integers(0, 2**32 - 1)
 bounds = st.floats(-1e9, 1e9)
-scalars = st.one_of(st.text(max_size=5).filter(lambda s: s.isprintable()), st.integers(2, 10**6), st.booleans(), st.none())
+scalars = st.one_of(
+    st.text(max_size=5).filter(lambda s: s.isprintable()), st.integers(2, 10**6), st.booleans(), st.none()
+)
 
 
 @st.composite
@@ -58,7 +68,9 @@ def lists(draw: st.DrawFn) -> dict[str, Any]:
     return {"type": kind, key: draw(st.lists(scalars, min_size=1, max_size=6, unique=True))}
 
 
-kinds = st.one_of(floats(), ints(), lists(), st.just({"type": "bool"}), scalars.map(lambda v: {"type": "fixed", "value": v}))
+kinds = st.one_of(
+    floats(), ints(), lists(), st.just({"type": "bool"}), scalars.map(lambda v: {"type": "fixed", "value": v})
+)
 
 
 @st.composite
@@ -151,7 +163,10 @@ class TestRoundTrips:
 class TestDraws:
     def test_every_choice_and_every_int_is_drawn_equally_often(self) -> None:
         space = Space.from_json(
-            [{"name": "c", "type": "categorical", "choices": list("abc")}, {"name": "i", "type": "int", "low": -1, "high": 1}]
+            [
+                {"name": "c", "type": "categorical", "choices": list("abc")},
+                {"name": "i", "type": "int", "low": -1, "high": 1},
+            ]
         )
         rng = np.random.default_rng(0)
         drawn = [tuple(space.draw(rng).values()) for _ in range(9_000)]
@@ -383,7 +398,14 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         ("name", "detail"),
-        [("a/b", "slashes"), ("", "1 to 128"), ("n" * 129, "1 to 128"), ("a\nb", "control"), (3, "a string"), (None, "a string")],
+        [
+            ("a/b", "slashes"),
+            ("", "1 to 128"),
+            ("n" * 129, "1 to 128"),
+            ("a\nb", "control"),
+            (3, "a string"),
+            (None, "a string"),
+        ],
     )
     def test_an_impossible_name_is_refused(self, name: object, detail: str) -> None:
         assert detail in problems_of([{"name": name, "type": "bool"}])["/0/name"]
@@ -400,7 +422,9 @@ class TestRefusals:
     def test_a_missing_name_is_a_fault(self) -> None:
         assert "missing" in problems_of([{"type": "bool"}])["/0/name"]
 
-    @pytest.mark.parametrize("items", [None, {}, {"lr": {"type": "bool"}}, "lr", 3, [], [{"name": "x", "type": "bool"}] * 10_000])
+    @pytest.mark.parametrize(
+        "items", [None, {}, {"lr": {"type": "bool"}}, "lr", 3, [], [{"name": "x", "type": "bool"}] * 10_000]
+    )
     def test_what_is_no_list_of_one_to_a_thousand_is_refused_as_a_whole(self, items: object) -> None:
         assert set(problems_of(items)) == {""}
 
@@ -426,4 +450,7 @@ class TestRefusals:
         assert [problem.pointer for problem in caught.value.problems] == [pointer]
 
     def test_faults_come_before_features_to_come(self) -> None:
-        assert set(problems_of([{"name": "x", "type": "simplex"}, {"name": "y", "type": "int"}])) == {"/1/low", "/1/high"}
+        assert set(problems_of([{"name": "x", "type": "simplex"}, {"name": "y", "type": "int"}])) == {
+            "/1/low",
+            "/1/high",
+        }

@@ -53,6 +53,7 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections. Trials still in hand lose their leases when these run out."""
+        self._courier.forget_all()
         self._transport.close()
 
     def create_study(

@@ -29,6 +29,7 @@ class Farewell:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._patience = transport.patience
         self._trial: Trial | None = None
         self._before: dict[int, Any] = {}
         self._received: int | None = None
@@ -56,6 +57,7 @@ class Farewell:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+        self._transport.patience = self._patience
         if self._received is not None and kind is None:
             self._take_effect(self._received, None)
 

@@ -70,8 +70,8 @@ class Outbox:
             while self._waiting and not self.lost:
                 self._send_some()
 
-    def close(self, verb: str, body: Mapping[str, Any]) -> None:
-        """Sends what waits, then the word that gives the lease back: tell or pause. Says nothing of a lost trial."""
+    def say(self, verb: str, body: Mapping[str, Any]) -> None:
+        """Sends what waits, then one word more: a checkpoint, tell or pause. Says nothing of a lost trial."""
         self.flush()
         if not self.lost:
             self._post(verb, body)
@@ -152,6 +152,11 @@ class Courier:
     def forget(self, outbox: Outbox) -> None:
         with self._changed:
             self._outboxes.discard(outbox)
+
+    def forget_all(self) -> None:
+        """No visits any more."""
+        with self._changed:
+            self._outboxes.clear()
 
     def wake(self) -> None:
         with self._changed:

@@ -121,6 +121,8 @@ class Transport:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _attempt(self, request: httpx2.Request) -> Json:
+        if self._http.is_closed:
+            raise FrazilError("this client has been closed", code="closed")
         try:
             response = self._http.send(request)
         except (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError) as error:

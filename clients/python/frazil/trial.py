@@ -120,6 +120,10 @@ class Trial:
         if decision and decision.kind == "continue":
             self.until_step = decision.until_step
 
+    def save(self, uri: str | os.PathLike[str]) -> None:
+        """Names a checkpoint of the last step reported: if this worker is lost, another goes on from there."""
+        self._outbox.say(":heartbeat", {"checkpoint": {"uri": os.fspath(uri), "step": self._reported}})
+
     # ── endings ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def freeze(self, uri: str | os.PathLike[str]) -> None:
@@ -184,9 +188,10 @@ class Trial:
 
     def _obey(self, decision: str) -> None:
         self.flush()
-        self.paused = decision == "pause" and not self.lost
-        self.completed = decision == "stop" and not self.lost and self._reported == self.max_step
-        self.pruned = decision == "stop" and not self.lost and not self.completed
+        if not self.lost:
+            self.paused = decision == "pause"
+            self.completed = decision == "stop" and self._reported == self.max_step
+            self.pruned = decision == "stop" and not self.completed
 
     def _pause(self, checkpoint: Mapping[str, Any] | None) -> None:
         self._end(":pause", {"step": self._reported, "checkpoint": checkpoint})
@@ -197,7 +202,7 @@ class Trial:
     def _end(self, verb: str, body: Mapping[str, Any]) -> None:
         if self._settled:
             raise TrialFinished(f"trial {self.number} is no longer in this worker's hands", code="trial_finished")
-        self._outbox.close(verb, body)
+        self._outbox.say(verb, body)
         self._close()
 
     def _close(self) -> None:

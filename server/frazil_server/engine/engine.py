@@ -70,11 +70,15 @@ class Engine(Protocol):
 
 @dataclass(slots=True)
 class _Demand:
-    """What is wanted of one study's shelf, by how many, since the last fill began."""
+    """Who waits for one study's shelf, each for so many suggestions; and whether one more should lie there."""
 
-    count: int = 0
-    waiters: list[asyncio.Future[int]] = field(default_factory=list)
+    waiters: list[tuple[int, asyncio.Future[int]]] = field(default_factory=list)
+    nudged: bool = False
     filler: asyncio.Task[None] | None = None
+
+    @property
+    def count(self) -> int:
+        return sum(count for count, waiter in self.waiters if not waiter.done()) + self.nudged
 
 
 class LocalEngine:
@@ -87,52 +91,47 @@ class LocalEngine:
         self.workers = workers
         self._demands: dict[uuid.UUID, _Demand] = {}
         self._model_based: set[uuid.UUID] = set()
+        # A fill holds one connection for its lock and needs a second: all at once, they would wait for each other.
+        self._turns = asyncio.Semaphore(workers.count)
 
     async def replenish(self, study_id: uuid.UUID, count: int) -> int:
         """Waits until the shelf has been filled for this and all other present demands; returns what was found or
-        made.
+        made, or 1 if it may have been made for others: then it is time to look at the shelf again.
         """
-        demand = self._demands.setdefault(study_id, _Demand())
-        demand.count += count
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        demand.waiters.append(done)
-        if demand.filler is None:
-            demand.filler = asyncio.create_task(self._fill_all(study_id, demand))
+        self._demand(study_id).waiters.append((count, done))
         return await done
 
     def nudge(self, study_id: uuid.UUID) -> None:
         """Something was learned: computes the next suggestion ahead of the ask, for studies that need a model."""
         if study_id in self._model_based:
-            demand = self._demands.setdefault(study_id, _Demand())
-            demand.count += 1
-            if demand.filler is None:
-                demand.filler = asyncio.create_task(self._fill_all(study_id, demand))
+            self._demand(study_id).nudged = True
+
+    def _demand(self, study_id: uuid.UUID) -> _Demand:
+        """The demand for a study, to be added to at once: its filler has been started."""
+        demand = self._demands.setdefault(study_id, _Demand())
+        if demand.filler is None:
+            demand.filler = asyncio.create_task(self._fill_all(study_id, demand))
+        return demand
 
     async def _fill_all(self, study_id: uuid.UUID, demand: _Demand) -> None:
-        while demand.count:
-            count, demand.count = demand.count, 0
-            waiters, demand.waiters = demand.waiters, []
+        """Fills until nothing is wanted. Who comes during a fill is woken by it too, to see what it has brought."""
+        while count := demand.count:
+            waiters, demand.waiters, demand.nudged = demand.waiters, [], False
             try:
                 made = await self._fill(study_id, count)
             except Exception as error:  # noqa: BLE001  (whoever waits must hear of it)
-                self._give_up(waiters, error)
+                _fail(waiters, error)
             else:
-                for waiter in waiters:
-                    if not waiter.done():
-                        waiter.set_result(made)
+                _wake(waiters, made)
+            latecomers, demand.waiters = demand.waiters, []
+            _wake(latecomers, 1)
         del self._demands[study_id]
-
-    def _give_up(self, waiters: Sequence[asyncio.Future[int]], error: Exception) -> None:
-        if not isinstance(error, FrazilError):
-            log.error("fill_failed", exc_info=error)
-            error = TryLater("The engine could not compute a suggestion; the log says why.", retry_after=5.0)
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
 
     async def _fill(self, study_id: uuid.UUID, count: int) -> int:
         """One fill, under the study's advisory lock: another process's fill is waited for, not repeated."""
-        async with self._database.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        autocommit = self._database.execution_options(isolation_level="AUTOCOMMIT")
+        async with self._turns, autocommit.connect() as connection:
             if not (await connection.execute(_LOCK, {"study": str(study_id)})).scalar_one():
                 await asyncio.sleep(0.1)
                 return 1  # look at the shelf again
@@ -218,6 +217,21 @@ class RemoteEngine:
 
     def close(self) -> None:
         """Nothing runs here."""
+
+
+def _wake(waiters: Sequence[tuple[int, asyncio.Future[int]]], made: int) -> None:
+    for _, waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(made)
+
+
+def _fail(waiters: Sequence[tuple[int, asyncio.Future[int]]], error: Exception) -> None:
+    if not isinstance(error, FrazilError):
+        log.error("fill_failed", exc_info=error)
+        error = TryLater("The engine could not compute a suggestion; the log says why.", retry_after=5.0)
+    for _, waiter in waiters:
+        if not waiter.done():
+            waiter.set_exception(error)
 
 
 async def _fresh(connection: AsyncConnection, study: StudyRecord, policy: Policy) -> int:

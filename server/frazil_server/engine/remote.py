@@ -23,7 +23,7 @@ async def run_worker(settings: Settings) -> None:
     """Serves demands until SIGTERM."""
     url = await asyncio.to_thread(database_url, settings)
     await asyncio.to_thread(migrate, url)
-    database = create_engine(url, settings.pool_size)
+    database = create_engine(url, settings.pool_size + settings.engine_workers)
     announcer = Announcer(database, url)
     engine = LocalEngine(database, Snapshots(), announcer, Workers(settings.engine_workers, settings.engine_recycle))
     stop = asyncio.Event()

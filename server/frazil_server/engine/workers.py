@@ -12,9 +12,11 @@ import importlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 import structlog
@@ -30,8 +32,15 @@ _TRIES = 3
 
 
 def _settle_in() -> None:
-    """A worker ends when its server does, not when a Ctrl-C reaches the whole group."""
+    """A worker ends when its server does, however that ends, and not when a Ctrl-C reaches the whole group."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _follow(parent: BaseProcess) -> None:
+    """A worker whose server was killed waits for tasks for ever: nobody closes the pipe, as it holds both ends."""
+    parent.join()
+    os._exit(1)
 
 
 def warm_up() -> int:

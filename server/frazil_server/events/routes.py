@@ -9,19 +9,23 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.responses import StreamingResponse
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import BaseModel, Field
 
 from .. import wire
 from ..database import Connection, transaction
 from ..pages import PageSize, PageToken
-from ..services import services
+from ..services import Services, services
 from ..studies.routes import StudyId
 from ..studies.service import DEFAULT_PROJECT, resolve
 from . import stream
 from .stream import Position
 
 router = APIRouter(prefix="/studies", tags=["events"])
+
+_UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""A proxy that collects an answer before it passes it on would hold events back."""
 
 
 class EventOut(BaseModel):
@@ -75,23 +79,32 @@ def _known(header: str | None, query: str | None) -> Position | None:
     return None if query is None else Position.read(query, "/query/last_event_id")
 
 
-@router.get("/{study}/events", response_class=EventSourceResponse)
-async def follow_events(start: Annotated[_Start, Depends(_start)], request: Request) -> AsyncIterator[ServerSentEvent]:
+@router.get(
+    "/{study}/events",
+    response_class=StreamingResponse,
+    responses={200: {"content": {EventSourceResponse.media_type: {}}}},
+)
+async def follow_events(start: Annotated[_Start, Depends(_start)], request: Request) -> StreamingResponse:
     """Server-sent events: what happens to the study, as it is committed, each exactly once.
 
     `event` is the kind, `data` is `{"trial": number or null, "at": ..., ...}`. Without Last-Event-ID the first event is
     `hello`, with the present position as its id. The stream ends when the study is deleted.
     """
+    return EventSourceResponse(_written(start, services(request)), headers=_UNBUFFERED)
+
+
+async def _written(start: _Start, service: Services) -> AsyncIterator[bytes]:
+    """The stream's bytes. FastAPI's own generator endpoints log an error whenever a client hangs up in mid-event."""
     if not start.greeted:
-        yield ServerSentEvent(event="hello", id=str(start.position), raw_data=_dump({"study": start.study_id}))
-    service = services(request)
+        hello = wire.dump({"study": start.study_id}).decode()
+        yield format_sse_event(event="hello", data_str=hello, id=str(start.position))
     async for event in stream.follow(service.database, service.announcer, start.study_id, start.position):
-        data = {"trial": event["trial"], "at": event["at"], **event["data"]}
-        yield ServerSentEvent(event=event["kind"], id=event["id"], raw_data=_dump(data))
+        yield KEEPALIVE_COMMENT if event is None else _write(event)
 
 
-def _dump(data: dict[str, Any]) -> str:
-    return wire.dump(data).decode()
+def _write(event: dict[str, Any]) -> bytes:
+    data = {"trial": event["trial"], "at": event["at"], **event["data"]}
+    return format_sse_event(event=event["kind"], data_str=wire.dump(data).decode(), id=event["id"])
 
 
 @router.get("/{study}/events:list", response_model=EventList)

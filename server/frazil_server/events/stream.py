@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ log = structlog.get_logger(__name__)
 
 LOOK_AGAIN = 1.0
 """Seconds after which a follower looks for itself, in case an announcement was lost or an old transaction has ended."""
+
+SILENCE = 15.0
+"""Seconds without news after which a follower gives a sign of life, so that nobody in between drops the connection."""
 
 _BATCH = 500
 _LARGEST = 2**63 - 1
@@ -73,24 +77,37 @@ async def now(connection: AsyncConnection) -> Position:
 
 async def follow(
     database: AsyncEngine, announcer: Announcer, study_id: uuid.UUID, position: Position
-) -> AsyncIterator[dict[str, Any]]:
-    """Every event after `position`, until the study is deleted or the database is lost. Waits without a connection."""
+) -> AsyncIterator[dict[str, Any] | None]:
+    """Every event after `position`, until the study is deleted or the database is lost; None after a long silence.
+
+    Holds a connection while it looks, and none while it waits.
+    """
+    heard = time.monotonic()
     with announcer.listening(study_id) as news:
         while True:
             news.clear()
-            try:
-                async with transaction(database) as connection:
-                    found = await _later(connection, study_id, position, count=_BATCH)
-            except SQLAlchemyError as error:
-                log.warning("stream_ended", study=str(study_id), error=str(error).splitlines()[0])
+            rows = await _look(database, study_id, position)
+            if rows is None:
                 return
-            if found is None:
-                return
-            for row in found:
+            for row in rows:
                 yield view(row)
                 position = Position(row.xid, row.id)
-            if len(found) < _BATCH:
+            if not rows and time.monotonic() - heard < SILENCE:
                 await _wait(news)
+                continue
+            if not rows:
+                yield None
+            heard = time.monotonic()
+
+
+async def _look(database: AsyncEngine, study_id: uuid.UUID, position: Position) -> list[Row[Any]] | None:
+    """The next events; None when the study or the database is gone."""
+    try:
+        async with transaction(database) as connection:
+            return await _later(connection, study_id, position, count=_BATCH)
+    except SQLAlchemyError as error:
+        log.warning("stream_ended", study=str(study_id), error=str(error).splitlines()[0])
+        return None
 
 
 async def _wait(news: asyncio.Event) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from ..names import Name, Text
+from ..names import Document, Name, Text
 from ..wire import Strict
 
 Steps = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -49,7 +49,7 @@ class StudyIn(Strict):
     policy: dict[str, Any] | None = None
     budget: BudgetIn = BudgetIn()
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    metadata: dict[str, Any] = {}
+    metadata: Document = {}
     candidates: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=100_000)] | None = Field(
         None, description="A finite list of parameter sets: the tuner suggests only from it, none twice."
     )
@@ -64,7 +64,7 @@ class StudyPatch(Strict):
 
     state: Literal["active", "paused", "stopped"] | None = None
     notes: Text | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Document | None = None
     budget: BudgetIn | None = None
     policy: dict[str, Any] | None = None
 

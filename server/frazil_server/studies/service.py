@@ -22,7 +22,8 @@ from ..engine.snapshots import definition_of
 from ..errors import NotFound
 from ..events.models import Event
 from ..ids import uuid7
-from ..pages import read_token, write_token
+from ..names import storable
+from ..pages import read_token, unreadable, write_token
 from ..suggestions.models import Suggestion
 from .models import Candidates, Project, Study
 from .schemas import BudgetIn, StudyIn, StudyPatch
@@ -41,7 +42,8 @@ async def resolve(connection: AsyncConnection, reference: str, project: str = DE
         query = query.where(Study.id == identifier)
     else:
         query = query.join(Project).where(Study.name == reference, Project.name == project)
-    found = (await connection.execute(query)).scalar_one_or_none()
+    possible = storable(reference) and storable(project)
+    found = (await connection.execute(query)).scalar_one_or_none() if possible else None
     if found is None:
         raise NotFound(f"There is no study {reference!r} in project {project!r}.")
     return found
@@ -254,7 +256,7 @@ async def list_page(
     if project is not None:
         query, total = query.where(Project.name == project), total.where(Project.name == project)
     if page_token is not None:
-        query = query.where(Study.id < uuid.UUID(read_token(page_token, (str,))[0]))
+        query = query.where(Study.id < _place(page_token))
     rows = (await connection.execute(query)).all()
     more = len(rows) > page_size
     return {
@@ -262,6 +264,13 @@ async def list_page(
         "next_page_token": write_token([str(rows[page_size - 1].id)]) if more else None,
         "total": int((await connection.execute(total)).scalar_one()),
     }
+
+
+def _place(page_token: str) -> uuid.UUID:
+    after = _as_uuid(read_token(page_token, (str,))[0])
+    if after is None:
+        raise unreadable()
+    return after
 
 
 # ── changing ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,15 @@ _TAKE = text(
 
 async def serve_asks(desk: Transaction, asks: Sequence[Ask]) -> list[dict[str, Any]]:
     """Answers all asks of a batch. `missing` in an answer counts the suggestions the engine should still compute for
-    it.
+    it. Asks of one worker are one ask repeated: the largest is served, and all get its trials.
     """
+    largest = {ask.worker: ask for ask in sorted(asks, key=lambda ask: ask.count)}
+    leased, missing = await _lease(desk, list(largest.values()))
+    return [_answer(desk, ask, leased[ask.worker][: ask.count], missing) for ask in asks]
+
+
+async def _lease(desk: Transaction, asks: Sequence[Ask]) -> tuple[dict[str, list[TrialRecord]], int]:
+    """The trials of each worker; and how many suggestions the engine should still compute."""
     running = await collect_expired(desk, {ask.worker for ask in asks})
     held = [_held(desk, ask, running) for ask in asks]
     wanted = sum(ask.count - len(trials) for ask, trials in zip(asks, held, strict=True))
@@ -44,15 +52,17 @@ async def serve_asks(desk: Transaction, asks: Sequence[Ask]) -> list[dict[str, A
         trials.extend(_next(source, ask, ask.count - len(trials), desk))
     if not missing and wanted and not fresh:
         conclude(desk)
-    return [_answer(desk, ask, trials, missing) for ask, trials in zip(asks, held, strict=True)]
+    return {ask.worker: trials for ask, trials in zip(asks, held, strict=True)}, missing
 
 
 async def collect_expired(desk: Transaction, workers: Collection[str]) -> list[TrialRecord]:
     """Takes back the leases that ran out; returns those trials and the ones that `workers` hold."""
     running = await desk.ledger.fetch_running(workers, desk.now)
-    for trial in running:
-        if rules.lease_is_over(trial, desk.now):
-            desk.expire(trial)
+    expired = [trial for trial in running if rules.lease_is_over(trial, desk.now)]
+    for trial in expired:
+        desk.expire(trial)
+    if expired:
+        await desk.ledger.flush()  # so that they are found among those that wait
     return running
 
 
@@ -61,7 +71,6 @@ def _held(desk: Transaction, ask: Ask, running: list[TrialRecord]) -> list[Trial
     held = [trial for trial in running if trial.state is TrialState.RUNNING and trial.worker == ask.worker]
     held = sorted(held, key=lambda trial: trial.number)[: ask.count]
     for trial in held:
-        running.remove(trial)
         rules.extend(trial, desk.now)
         desk.ledger.progressed(trial)
     return held
@@ -82,6 +91,7 @@ async def _new_work(desk: Transaction, asks: Sequence[Ask], wanted: int) -> tupl
     if not short or purse.empty:
         return work, 0
     policy, snapshot = await desk.policy_and_study()
+    snapshot = replace(snapshot, thawing=(*snapshot.thawing, *(trial.number for trial, _ in work)))
     if policy.is_light(snapshot):
         seed = seed_of(snapshot.definition.seed, study.data_version, study.next_number)
         suggestions = [

@@ -69,14 +69,13 @@ class Spool:
         return self._hash.hexdigest()
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """(index, line), from 1, without blank lines."""
+        """(index, line), from 1."""
         index = 0
         while line := self._file.readline(_LONGEST_LINE + 1):
             index += 1
             if len(line) > _LONGEST_LINE:
                 raise refused(index, "", f"longer than {_LONGEST_LINE} bytes", code="payload_too_large")
-            if not line.isspace():
-                yield index, line
+            yield index, line
 
 
 @contextmanager
@@ -92,7 +91,7 @@ async def bring_in(ledger: Ledger, definition: Definition, body: Spool) -> dict[
     """
     first = ledger.study.next_number
     lines = body.lines()
-    header = _read_header(lines, definition.space)
+    header = await run_in_threadpool(_read_header, lines, definition.space)
     taken = (await ledger.connection.execute(_TAKEN, {"study": ledger.study.id})).scalars()
     intake = _Intake(ledger, definition, taken)
     while chunk := await run_in_threadpool(intake.take, lines):
@@ -107,10 +106,8 @@ async def bring_in(ledger: Ledger, definition: Definition, body: Spool) -> dict[
 
 
 def _read_header(lines: Iterator[tuple[int, bytes]], space: Space) -> Header:
-    index, line = next(lines, (1, b""))
-    header = read_header(line) if index == 1 else None
-    if header is None:
-        raise refused(1, "", "must be the study: the file begins with a blank line")
+    _, line = next(lines, (1, b""))
+    header = read_header(line)
     try:
         theirs = Space.from_json(header.study.space)
     except FrazilError as error:

@@ -1,7 +1,7 @@
 """The format in which a study travels as a whole: JSON lines, the study first, then its trials in the order of numbers.
 
     {"frazil": 1, "trials": 2, "study": {"name": "digits", "space": [...], ...}}
-    {"number": 0, "state": "COMPLETED", "params": {"lr": 0.01}, ..., "curves": [{"metric": "loss", "steps": [1, 2], ...}]}
+    {"number": 0, "state": "COMPLETED", "params": {"lr": 0.01}, ..., "curves": [{"metric": "loss", "steps": [1], ...}]}
     {"number": 1, "state": "PAUSED", ...}
 
 Lines are counted from 1, as editors do: the fault at "/lines/3/params/lr" is in trial 1.

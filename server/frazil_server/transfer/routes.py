@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from frazil_tuner.errors import Problem, SpaceUnsupported
+from frazil_tuner.errors import Problem, Refused
 
 from ..database import transaction
 from ..idempotency import Once, reply
@@ -35,9 +35,8 @@ class Imported(BaseModel):
 async def _snapshot(request: Request) -> AsyncIterator[AsyncConnection]:
     """One unchanging view of the database, given back when the answer has been sent or its client has hung up."""
     async with services(request).database.connect() as connection:
-        connection = await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        async with connection.begin():
-            yield connection
+        await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        yield connection
 
 
 Snapshot = Annotated[AsyncConnection, Depends(_snapshot)]
@@ -54,9 +53,8 @@ async def export_study(
     """The study and every trial with its curves as JSON lines, lossless, as they were at one moment."""
     if format != "jsonl":
         problem = Problem("/query/format", "jsonl; pandas reads it with read_json(lines=True)")
-        raise SpaceUnsupported(
-            f"This version does not export {format!r}.", code="format_unsupported", problems=(problem,)
-        )
+        detail = f"This version does not export {format[:64]!r}."
+        raise Refused(detail, code="format_unsupported", problems=(problem,))
     study_id = await resolve(snapshot, study, project)
     header = await exports.header(snapshot, study_id)
     return StreamingResponse(_lines(header, exports.trials(snapshot, study_id)), media_type=MEDIA_TYPE)

@@ -99,8 +99,8 @@ def _record(
             raise _refused(pointer, "params", "not among the study's candidates")
     study = ledger.study
     return TrialRecord(
-        uuid7(), study.id, study.next_number, TrialState(body.state), params, candidate, ready=body.state == "QUEUED",
-        why={"policy": "user"},
+        uuid7(), study.id, study.next_number, TrialState(body.state), params, candidate, body.notes, body.tags,
+        ready=body.state == "QUEUED", why={"policy": "user"},
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 import structlog
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from frazil_tuner.errors import FrazilError
@@ -82,21 +82,18 @@ class Desk:
                 return await self._serve_once(study_id, command, once, render, lock=lock)
             except NeedsStudyLock:
                 continue
-            except (IntegrityError, psycopg.IntegrityError):
-                async with self._engine.begin() as connection:
-                    await once.replay(connection)  # an equal request was quicker
-                raise
         raise AssertionError("a locked batch never asks for the lock")
 
     async def _serve_once(self, study_id: uuid.UUID, command: Command, once: Once, render: Any, *, lock: bool) -> bytes:
         async with self._engine.begin() as connection:
             await once.replay(connection)
             (answer,), look = await self._settle(connection, study_id, [command], lock=lock)
-            if isinstance(answer, FrazilError):
-                raise answer
-            body = wire.dump(render(answer))
-            await once.store(connection, 200, body)
+            if not isinstance(answer, FrazilError):
+                body = wire.dump(render(answer))
+                await once.store(connection, 200, body)
         self._committed(study_id, look)
+        if isinstance(answer, FrazilError):
+            raise answer  # after the commit: a refused report may still have brought facts
         return body
 
     async def _serve(self, study_id: uuid.UUID, queue: _Queue) -> None:

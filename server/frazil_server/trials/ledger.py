@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -25,12 +26,14 @@ from .records import Happening, Point, StudyRecord, TrialRecord
 # What a flush writes back, by type. Of these only the last group is indexed or read by policies.
 _PROGRESS = {"step": "int", "last_step": "int", "lease_expires_at": "timestamptz"}
 _COLUMNS = _PROGRESS | {
-    "state": "text", "values": "jsonb", "cost": "float8", "reason": "text", "worker": "text", "lease_token": "text",
+    "state": "text", "values": "jsonb", "cost": "float8", "reason": "text", "worker": "text", "lease_token": "text", "returned_token": "text",
     "lease_seconds": "float8", "attempt": "int", "losses": "int", "from_step": "int", "until_step": "int",
     "ready": "bool", "verdict": "jsonb", "checkpoint_uri": "text", "checkpoint_step": "int", "why": "jsonb",
     "told": "jsonb", "started_at": "timestamptz", "finished_at": "timestamptz",
 }  # fmt: skip
-_BIRTH = _COLUMNS | {"study_id": "uuid", "number": "int", "params": "jsonb", "candidate": "int"}
+_BIRTH = _COLUMNS | {
+    "study_id": "uuid", "number": "int", "params": "jsonb", "candidate": "int", "notes": "text", "tags": "text[]"
+}  # fmt: skip
 
 _SELECT = "SELECT id, {} FROM trials".format(", ".join(f'"{name}"' for name in _BIRTH))
 
@@ -122,6 +125,7 @@ class Ledger:
         self.study = study
         self.locked = locked
         self.trials: dict[uuid.UUID, TrialRecord] = {}
+        self._stored = _copy(study)
         self._born: list[TrialRecord] = []
         self._progressed: set[uuid.UUID] = set()
         self._changed: set[uuid.UUID] = set()
@@ -155,6 +159,8 @@ class Ledger:
         """Locks the first `count` trials that may be handed out without asking the policy."""
         if not self.study.counts[TrialState.QUEUED] + self.study.counts[TrialState.PAUSED]:
             return []
+        if self._changed:
+            await self.flush()  # a lease that just ran out or was given back is to be found
         return await self._select(_LOCK_READY, study=self.study.id, count=count)
 
     async def _select(self, statement: str, **parameters: Any) -> list[TrialRecord]:
@@ -228,8 +234,9 @@ class Ledger:
             await fetch(self.connection, _WRITE, parameters)
         if changed:
             await self.score(changed)
-        if self.locked:
+        if self.locked and self.study != self._stored:
             await self._write_study()
+            self._stored = _copy(self.study)
 
     async def score(self, ids: Collection[uuid.UUID]) -> None:
         """Computes the trials' objective values anew from what was told and measured."""
@@ -244,6 +251,10 @@ class Ledger:
             "started": study.started, "steps_used": study.steps_used, "started_at": study.started_at,
         }  # fmt: skip
         await fetch(self.connection, _UPDATE_STUDY, parameters)
+
+
+def _copy(study: StudyRecord) -> StudyRecord:
+    return replace(study, counts=dict(study.counts))
 
 
 def _as_json(trials: Sequence[TrialRecord], columns: dict[str, str]) -> str:

@@ -32,7 +32,8 @@ class Trial(Base):
     """One configuration, its lease, and where its training stands.
 
     `step` is the last step reported in the present attempt, `last_step` in any. Steps up to `until_step` are granted.
-    `ready` marks a trial that may be handed out without asking the policy. `xid` is the transaction that last changed
+    `returned_token` is the lease that was given back last, so that giving it back twice is harmless. `ready` marks a
+    trial that may be handed out without asking the policy. `xid` is the transaction that last changed
     what a policy sees: readers ask for all trials changed since the horizon of their last look. Reports between two
     decisions touch no indexed column, so that Postgres updates the row in place (HOT).
     """
@@ -73,6 +74,7 @@ class Trial(Base):
     reason: Mapped[str | None] = mapped_column(Text)
     worker: Mapped[str | None] = mapped_column(Text)
     lease_token: Mapped[str | None] = mapped_column(Text)
+    returned_token: Mapped[str | None] = mapped_column(Text)
     lease_seconds: Mapped[float | None] = mapped_column(Double)
     lease_expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     attempt: Mapped[int] = mapped_column(server_default=text("0"))

@@ -77,11 +77,14 @@ class TrialRecord:
     state: TrialState
     params: dict[str, Any]
     candidate: int | None = None
+    notes: str = ""
+    tags: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     cost: float | None = None
     reason: str | None = None
     worker: str | None = None
     lease_token: str | None = None
+    returned_token: str | None = None
     lease_seconds: float | None = None
     lease_expires_at: datetime | None = None
     attempt: int = 0

@@ -35,8 +35,8 @@ from .schemas import (
     TrialOut,
     TrialPatch,
     TrialsIn,
+    TrialStateOut,
 )
-from .schemas import TrialState as TrialStateOut
 
 router = APIRouter(tags=["trials"])
 
@@ -56,7 +56,7 @@ async def ask_for_trials(
 
     Fewer trials than asked, or none with `retry_after` seconds, is a normal answer.
     """
-    return await services(request).ask(study, project, ask_command(body), once)
+    return await services(request).ask(study, project, ask_command(body, once), once)
 
 
 async def _serve(request: Request, trial: uuid.UUID, command: OfTrial, once: Once | None) -> Response:
@@ -67,8 +67,14 @@ def _checkpoint(body: CheckpointIn | None) -> rules.Checkpoint | None:
     return None if body is None else rules.Checkpoint(body.uri, body.step)
 
 
-def ask_command(body: AskIn) -> Ask:
-    return Ask(body.worker or f"anonymous-{secrets.token_hex(8)}", body.count, body.lease_seconds)
+def ask_command(body: AskIn, once: Once | None = None) -> Ask:
+    return Ask(body.worker or _anonymous(once), body.count, body.lease_seconds)
+
+
+def _anonymous(once: Once | None) -> str:
+    """A name for a worker that has none: the same whenever a request is repeated under its Idempotency-Key."""
+    same = secrets.token_hex(16) if once is None else uuid.uuid5(uuid.NAMESPACE_URL, f"{once.scope} {once.key}").hex
+    return f"anonymous-{same}"
 
 
 def report_command(trial: uuid.UUID, body: ReportIn) -> Report:

@@ -93,7 +93,7 @@ def grant(
     trial.attempt += 1
     trial.from_step = trial.step = start
     trial.until_step = until
-    trial.ready, trial.verdict = False, None
+    trial.ready, trial.verdict, trial.returned_token = False, None, None
     trial.worker, trial.lease_token, trial.lease_seconds = worker, lease_token(), seconds
     extend(trial, now)
     study.steps_used += (until - start) if until is not None else 0
@@ -119,7 +119,7 @@ def expire(study: StudyRecord, trial: TrialRecord, max_losses: int, now: datetim
     other goes back in line with its curve, or is FAILED when it keeps losing its workers without progress.
     """
     verdict = trial.verdict
-    trial.losses = 1 if trial.step > trial.from_step else trial.losses + 1
+    trial.losses = 0 if trial.step > trial.from_step else trial.losses + 1
     _let_go(study, trial)
     if verdict is not None and verdict["decision"] == "stop":
         finished = COMPLETED if trial.step == study.max_step else PRUNED
@@ -147,11 +147,15 @@ def _wait(study: StudyRecord, trial: TrialRecord, verdict: Mapping[str, Any]) ->
     trial.ready = verdict["by"] != "policy"
 
 
-def release(study: StudyRecord, trial: TrialRecord, token: str, now: datetime) -> None:
-    """The worker gives the trial back without blame."""
+def release(study: StudyRecord, trial: TrialRecord, token: str, now: datetime) -> bool:
+    """The worker gives the trial back without blame; False when it did so before."""
+    if trial.returned_token == token:
+        return False
     require_lease(trial, token, now)
     _let_go(study, trial)
     _back_in_line(study, trial)
+    trial.returned_token = token
+    return True
 
 
 # ── reports ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -180,7 +184,9 @@ def check_metrics(study: StudyRecord, names: Mapping[str, Any], pointer: str) ->
 
 
 def validate(study: StudyRecord, measured: Sequence[Measured]) -> None:
-    """Raises `Refused` for what no lease could make right: steps beyond the maximum, metrics nobody declared."""
+    """Raises `Refused` for what no lease could make right: steps beyond the maximum, metrics nobody declared, two
+    values of a metric at one step.
+    """
     for index, entry in enumerate(measured):
         if study.max_step is not None and entry.step > study.max_step:
             raise Refused(
@@ -189,6 +195,21 @@ def validate(study: StudyRecord, measured: Sequence[Measured]) -> None:
                 problems=(Problem(f"/measurements/{index}/step", f"at most {study.max_step}, the resource's `max`"),),
             )
         check_metrics(study, entry.metrics, f"/measurements/{index}/metrics")
+    if len(measured) > 1:
+        _require_one_value(measured)
+
+
+def _require_one_value(measured: Sequence[Measured]) -> None:
+    first: dict[tuple[str, int], float] = {}
+    for index, entry in enumerate(measured):
+        for metric, value in entry.metrics.items():
+            before = first.setdefault((metric, entry.step), value)
+            if not _same(before, value):
+                raise Refused(
+                    f"Step {entry.step} has two values of {metric!r}: {before} and {value}.",
+                    code="invalid",
+                    problems=(Problem(f"/measurements/{index}/metrics/{metric}", f"{before} was given before"),),
+                )
 
 
 def report(
@@ -314,12 +335,14 @@ def prolong(study: StudyRecord, trial: TrialRecord, until: int) -> bool:
 
 def pause(
     study: StudyRecord, trial: TrialRecord, token: str, step: int | None, checkpoint: Checkpoint | None, now: datetime
-) -> None:
-    """Freezes the trial and takes the lease back.
+) -> bool:
+    """Freezes the trial and takes the lease back; False when it was frozen with this lease before.
 
     A pause that the policy decided waits for the policy; any other may be taken up by the next worker at once. Without
     a checkpoint a decided pause keeps its place but starts again from step 0 when it is thawed.
     """
+    if trial.returned_token == token:
+        return False
     require_lease(trial, token, now)
     if step is not None and step != trial.step:
         raise Conflict(
@@ -330,10 +353,12 @@ def pause(
         note_checkpoint(trial, checkpoint, trial.step)
     verdict = trial.verdict
     _let_go(study, trial)
+    trial.returned_token = token
     if verdict is not None and verdict["decision"] == "pause":
         _wait(study, trial, verdict)
     else:
         _back_in_line(study, trial)
+    return True
 
 
 def tell(study: StudyRecord, trial: TrialRecord, token: str, told: Told, measured: set[str], now: datetime) -> bool:

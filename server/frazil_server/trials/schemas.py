@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
 
 from ..names import Name, Text, Uri
-from ..wire import MetricValue, State, Strict
+from ..wire import ESTIMATE, NUMBER, MetricValue, State, Strict
 
 Step = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Position = Annotated[int, Field(ge=0, le=1_000_000_000)]
@@ -74,7 +74,14 @@ class Estimate(Strict):
     sem: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-Values = Annotated[dict[Name, MetricValue | Estimate], Field(max_length=1024)]
+def _kind_of_value(value: Any) -> str:
+    return ESTIMATE if isinstance(value, dict | Estimate) else NUMBER
+
+
+Value = Annotated[
+    Annotated[MetricValue, Tag(NUMBER)] | Annotated[Estimate, Tag(ESTIMATE)], Discriminator(_kind_of_value)
+]
+Values = Annotated[dict[Name, Value], Field(max_length=1024)]
 
 
 class TellIn(Strict):
@@ -146,7 +153,9 @@ class ReportOut(BaseModel):
     lease_expires_at: datetime
 
 
-class TrialState(BaseModel):
+class TrialStateOut(BaseModel):
+    """Where a trial and its study are now."""
+
     id: UUID
     number: int
     state: State
@@ -187,7 +196,7 @@ class TrialList(BaseModel):
 
 
 class AddedTrials(BaseModel):
-    trials: list[TrialState]
+    trials: list[TrialStateOut]
 
 
 class CurvePoint(BaseModel):

@@ -67,7 +67,7 @@ async def serve_trials(desk: Transaction, commands: Sequence[OfTrial]) -> list[A
     await _prefetch(desk, commands)
     answers = [_attempt(desk, command) for command in commands]
     await _decide(desk, [c.trial for c, a in zip(commands, answers, strict=True) if a is _DUE])
-    return [a if isinstance(a, FrazilError) else _describe(desk, c, a) for c, a in zip(commands, answers, strict=True)]
+    return [_describe(desk, c) if a is _DUE else a for c, a in zip(commands, answers, strict=True)]
 
 
 _DUE: dict[str, Any] = {"due": True}
@@ -95,16 +95,15 @@ def _attempt(desk: Transaction, command: OfTrial) -> Answer:
     try:
         if trial is None:
             raise NotFound("This trial does not exist, or was deleted.")
-        if trial.state is not TrialState.RUNNING and not isinstance(command, Report) and not trial.finished:
-            rules.require_lease(trial, command.lease, desk.now)
         if rules.lease_is_over(trial, desk.now):
             desk.expire(trial)
-        return _SERVE[type(command)](desk, trial, command)
+        due = _SERVE[type(command)](desk, trial, command)
+        return _DUE if due else _describe(desk, command)  # at once: a later command may change the trial again
     except FrazilError as error:
         return error
 
 
-def _report(desk: Transaction, trial: TrialRecord, command: Report) -> Answer:
+def _report(desk: Transaction, trial: TrialRecord, command: Report) -> bool:
     ledger = desk.ledger
     rules.validate(ledger.study, command.measured)
     known = desk.known.setdefault(trial.id, {})
@@ -118,16 +117,15 @@ def _report(desk: Transaction, trial: TrialRecord, command: Report) -> Answer:
     return _judge(desk, trial, changed=command.checkpoint is not None)
 
 
-def _judge(desk: Transaction, trial: TrialRecord, *, changed: bool) -> Answer:
-    """What the trial should do next, where that needs no policy; otherwise `_DUE`."""
+def _judge(desk: Transaction, trial: TrialRecord, *, changed: bool) -> bool:
+    """Decides what needs no policy; true if the policy is to decide."""
     rules.judge(desk.ledger.study, trial, desk.now)
     if changed or trial.verdict is not None:
         desk.ledger.changed(trial)
-    if not rules.decision_is_due(trial):
-        return {}
-    if not desk.ledger.locked:
+    due = rules.decision_is_due(trial)
+    if due and not desk.ledger.locked:
         raise NeedsStudyLock
-    return _DUE
+    return due
 
 
 def _store(desk: Transaction, trial: TrialRecord, points: list[Any]) -> None:
@@ -137,13 +135,13 @@ def _store(desk: Transaction, trial: TrialRecord, points: list[Any]) -> None:
     known = desk.known.setdefault(trial.id, {})
     steps: dict[int, dict[str, Any]] = {}
     for point in points:
-        known[point.metric, point.step] = (point.value, point.attempt)
+        known.setdefault((point.metric, point.step), (point.value, point.attempt))
         steps.setdefault(point.step, {})[point.metric] = wire.number(point.value)
     if steps:
         desk.ledger.add_event("trial.reported", trial, points=[{"step": s, "metrics": m} for s, m in steps.items()])
 
 
-def _heartbeat(desk: Transaction, trial: TrialRecord, command: Heartbeat) -> Answer:
+def _heartbeat(desk: Transaction, trial: TrialRecord, command: Heartbeat) -> bool:
     rules.require_lease(trial, command.lease, desk.now)
     if command.checkpoint is not None:
         rules.note_checkpoint(trial, command.checkpoint, trial.step)
@@ -152,29 +150,30 @@ def _heartbeat(desk: Transaction, trial: TrialRecord, command: Heartbeat) -> Ans
     return _judge(desk, trial, changed=command.checkpoint is not None)
 
 
-def _pause(desk: Transaction, trial: TrialRecord, command: Pause) -> Answer:
-    rules.pause(desk.ledger.study, trial, command.lease, command.step, command.checkpoint, desk.now)
-    desk.ledger.changed(trial)
-    desk.ledger.add_event("trial.paused", trial, step=trial.step, checkpoint=trial.checkpoint_uri)
-    return {}
+def _pause(desk: Transaction, trial: TrialRecord, command: Pause) -> bool:
+    if rules.pause(desk.ledger.study, trial, command.lease, command.step, command.checkpoint, desk.now):
+        desk.ledger.changed(trial)
+        desk.ledger.add_event("trial.paused", trial, step=trial.step, checkpoint=trial.checkpoint_uri)
+    return False
 
 
-def _release(desk: Transaction, trial: TrialRecord, command: Release) -> Answer:
-    rules.release(desk.ledger.study, trial, command.lease, desk.now)
-    desk.ledger.changed(trial)
-    desk.ledger.add_event("trial.released", trial, worker=trial.worker, state=trial.state)
-    return {}
+def _release(desk: Transaction, trial: TrialRecord, command: Release) -> bool:
+    if rules.release(desk.ledger.study, trial, command.lease, desk.now):
+        desk.ledger.changed(trial)
+        desk.ledger.add_event("trial.released", trial, worker=trial.worker, state=trial.state)
+    return False
 
 
-def _tell(desk: Transaction, trial: TrialRecord, command: Tell) -> Answer:
-    measured = desk.measured.get(trial.id, set())
+def _tell(desk: Transaction, trial: TrialRecord, command: Tell) -> bool:
+    just_reported = {metric for metric, _ in desk.known.get(trial.id, ())}
+    measured = desk.measured.get(trial.id, set()) | just_reported
     if rules.tell(desk.ledger.study, trial, command.lease, command.told, measured, desk.now):
         desk.ledger.changed(trial)
         desk.ledger.add_event(f"trial.{trial.state.lower()}", trial, values=trial.values, reason=trial.reason)
-    return {}
+    return False
 
 
-_SERVE: dict[type, Callable[[Transaction, TrialRecord, Any], Answer]] = {
+_SERVE: dict[type, Callable[[Transaction, TrialRecord, Any], bool]] = {
     Report: _report,
     Heartbeat: _heartbeat,
     Pause: _pause,
@@ -206,7 +205,7 @@ async def _decide(desk: Transaction, due: list[uuid.UUID]) -> None:
         ledger.changed(trial)
 
 
-def _describe(desk: Transaction, command: OfTrial, answer: dict[str, Any]) -> dict[str, Any]:
+def _describe(desk: Transaction, command: OfTrial) -> dict[str, Any]:
     trial = desk.ledger.trials[command.trial]
     if isinstance(command, Report | Heartbeat):
         verdict = trial.verdict or {"decision": "continue", "reason": ""}
@@ -215,7 +214,7 @@ def _describe(desk: Transaction, command: OfTrial, answer: dict[str, Any]) -> di
             "until_step": trial.until_step,
             "reason": verdict["reason"],
             "schedule": None,
-            "lease_expires_at": trial.lease_expires_at,
+            "lease_expires_at": trial.lease_expires_at or desk.now,
         }
     return {
         "id": trial.id,

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, or_, select
+from sqlalchemy import Row, Select, and_, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from frazil_tuner.errors import Problem, Refused
@@ -114,9 +114,8 @@ def _after(query: Select[Any], column: Any, descending: bool, page_token: str | 
         (number,) = read_token(page_token, (int,))
         return query.where(Trial.number < number if descending else Trial.number > number)
     value, number = read_token(page_token, (float, int))
-    beyond = column < value if descending else column > value
-    later = Trial.number < number if descending else Trial.number > number
-    return query.where(or_(beyond, and_(column == value, later)))
+    place, last = tuple_(column, Trial.number), tuple_(literal(value), literal(number))
+    return query.where(place < last if descending else place > last)
 
 
 def _position(row: Row[Any], column: Any) -> list[Any]:

@@ -34,7 +34,7 @@ NEARBY = 32
 CLIMBERS = 4
 """How many of the best Sobol points, and as many of the best nearby points, climb."""
 
-ROUNDS = 8
+ROUNDS = 32
 """Alternations of climbing and hopping before a search is called long enough."""
 
 

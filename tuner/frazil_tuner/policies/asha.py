@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..history import Objective, Resource, Study, Trial
 from .base import Continue, Decision, Pause, Recommendation, Resume, Suggestion
 from .domain import domain_of
 from .model_free import best_trained
@@ -20,6 +19,7 @@ from .options import option
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..history import Objective, Resource, Study, Trial
     from ..numerics import Floats
 
 Indices = NDArray[np.intp]

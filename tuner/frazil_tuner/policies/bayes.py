@@ -122,8 +122,9 @@ class Bayes:
     def _most_promising(self, study: Study, seen: Seen) -> Recommendation:
         import torch
 
+        belief = self._fit(study, seen)
         with torch.no_grad():
-            mean, sd = self._fit(study, seen).posterior(torch.from_numpy(seen.X))
+            mean, sd = belief.posterior(torch.from_numpy(seen.X))
         i = int(np.argmax(np.where(seen.finite, mean[0].numpy(), -np.inf)))
         score, deviation = seen.taming.invert(float(mean[0, i]), float(sd[i]))
         return Recommendation(seen.trials[i].number, study.objective.sign * score, deviation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from .base import Belief, Evidence, FitFailed
 
-SCALE_SPREAD = math.sqrt(3.0)
-SCALE_CENTRE = math.sqrt(2.0)
+if TYPE_CHECKING:
+    from ..numerics import Floats
+
+LENGTH_SPREAD = math.sqrt(3.0)
 SHORTEST, LONGEST = 2.5e-2, 1e3
-"""Length scales in units of the cube's edge; the prior's location grows with log(d) / 2."""
+"""Length scales in units of the cube's edge."""
 
 NOISE_SPREAD = 1.0
 NOISE_CENTRE = -4.0
@@ -48,49 +51,72 @@ def kernel(a: Tensor, b: Tensor, lengths: Tensor, unordered: Tensor) -> Tensor:
     return exponent.exp()
 
 
-def log_evidence(evidence: Evidence, hyper: Hyperparameters) -> Tensor:
-    """Log marginal likelihood (), with the constant mean at its most likely value μ = 1ᵀK⁻¹y / 1ᵀK⁻¹1.
+def log_evidence(evidence: Evidence, hyper: Hyperparameters) -> tuple[Tensor, Tensor]:
+    """Log marginal likelihood (), at the most likely constant mean μ, and its slope (d + 1,) in log ℓ and log σ².
 
-    log N(y; μ1, K),  K = k(X, X) + σ²I
+    log N(y; μ1, K),  K = k(X, X) + σ²I,  μ = 1ᵀK⁻¹y / 1ᵀK⁻¹1
+    ∂/∂θ = ½ tr((ααᵀ - K⁻¹) ∂K/∂θ),  α = K⁻¹(y - μ1)        Rasmussen and Williams 2006, eq. (5.9)
     """
-    L, _, white = _condition(evidence.X, evidence.y[None], hyper, evidence.unordered)
-    n = len(evidence.y)
-    return -0.5 * white.square().sum() - L.diagonal().log().sum() - 0.5 * n * math.log(2 * math.pi)
+    correlation = kernel(evidence.X, evidence.X, hyper.lengths, evidence.unordered)
+    L = _cholesky(correlation, hyper.noise)
+    residual = evidence.y - _most_likely_mean(L, evidence.y)
+    alpha = torch.cholesky_solve(residual[:, None], L)[:, 0]
+    value = -0.5 * residual @ alpha - L.diagonal().log().sum() - 0.5 * len(residual) * math.log(2 * math.pi)
+    pull = torch.outer(alpha, alpha) - torch.cholesky_inverse(L)  # (n, n)
+    by_length = _pull_on_lengths(evidence, pull * correlation, hyper.lengths)
+    return value, 0.5 * torch.cat([by_length, hyper.noise * pull.trace()[None]])
 
 
-def log_prior(hyper: Hyperparameters) -> Tensor:
-    """Log density () of the dimension-scaled prior.
+def _pull_on_lengths(evidence: Evidence, W: Tensor, lengths: Tensor) -> Tensor:
+    """Σ_ab W_ab δ_ab,j (d,) for symmetric W: δ is (a_j - b_j)² / ℓ_j² in ordered columns, [a_j ≠ b_j] / ℓ_j in others."""
+    X = evidence.X - evidence.X.mean(0)
+    apart = 2 * (W.sum(1) @ X.square() - (X * (W @ X)).sum(0)) / lengths.square()
+    for j in evidence.unordered.nonzero()[:, 0]:
+        apart[j] = W[X[:, None, j] != X[None, :, j]].sum() / lengths[j]
+    return apart
+
+
+def log_prior(hyper: Hyperparameters) -> tuple[Tensor, Tensor]:
+    """Log density () of the dimension-scaled prior, and its slope (d + 1,) in log ℓ and log σ².
 
     ℓ_j ~ LogNormal(√2 + ½ log d, √3),   σ² ~ LogNormal(-4, 1)        Hvarfner, Hellsten and Nardi 2024
     """
-    centre = SCALE_CENTRE + 0.5 * math.log(max(len(hyper.lengths), 1))
-    lengths = _log_normal(hyper.lengths, centre, SCALE_SPREAD).sum()
-    return lengths + _log_normal(hyper.noise, NOISE_CENTRE, NOISE_SPREAD)
+    d = len(hyper.lengths)
+    log = torch.cat([hyper.lengths, hyper.noise[None]]).log()
+    centre = torch.tensor([_length_centre(d)] * d + [NOISE_CENTRE], dtype=log.dtype)
+    spread = torch.tensor([LENGTH_SPREAD] * d + [NOISE_SPREAD], dtype=log.dtype)
+    z = (log - centre) / spread
+    density = -0.5 * z.square() - log - spread.log() - 0.5 * math.log(2 * math.pi)
+    return density.sum(), -z / spread - 1
 
 
 def most_probable(evidence: Evidence) -> Hyperparameters:
     """The hyperparameters that maximise likelihood times prior, from two starts; FitFailed if neither gets anywhere."""
     d = evidence.X.shape[1]
-    mode = SCALE_CENTRE + 0.5 * math.log(max(d, 1)) - SCALE_SPREAD**2
-    starts = [np.array([length] * d + [math.log(1e-2)]) for length in (mode, math.log(0.5))]
-    bounds = [(math.log(SHORTEST), math.log(LONGEST))] * d + [(math.log(LEAST_NOISE), math.log(MOST_NOISE))]
+    bounds = np.log([[SHORTEST, LONGEST]] * d + [[LEAST_NOISE, MOST_NOISE]])
 
-    def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        free = torch.tensor(theta, dtype=torch.float64, requires_grad=True)
-        hyper = Hyperparameters(free[:-1].exp(), free[-1].exp())
-        value = -(log_evidence(evidence, hyper) + log_prior(hyper))
-        (slope,) = torch.autograd.grad(value, free)
-        return value.item(), slope.numpy()
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        hyper = _hyperparameters(theta)
+        likelihood, pull = log_evidence(evidence, hyper)
+        prior, slope = log_prior(hyper)
+        return -(likelihood + prior).item(), -(pull + slope).numpy()
 
-    fits = [
-        minimize(loss, np.clip(start, *np.transpose(bounds)), jac=True, method="L-BFGS-B", bounds=bounds)
-        for start in starts
-    ]
+    starts = [np.array([length] * d + [math.log(1e-2)]) for length in (_length_centre(d) - LENGTH_SPREAD**2, -0.7)]
+    fits = [minimize(loss, np.clip(start, *bounds.T), jac=True, method="L-BFGS-B", bounds=bounds) for start in starts]
     best = min(fits, key=lambda fit: fit.fun if math.isfinite(fit.fun) else math.inf)
     if not (math.isfinite(best.fun) and np.isfinite(best.x).all()):
         raise FitFailed("the likelihood is not finite anywhere near the prior")
-    theta = torch.from_numpy(best.x).exp()
-    return Hyperparameters(theta[:-1], theta[-1])
+    return _hyperparameters(best.x)
+
+
+def _hyperparameters(theta: Floats) -> Hyperparameters:
+    values = torch.from_numpy(theta).exp()
+    return Hyperparameters(values[:-1], values[-1])
+
+
+def _length_centre(d: int) -> float:
+    """The median of log ℓ under the prior."""
+    return math.sqrt(2.0) + 0.5 * math.log(max(d, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +124,13 @@ class GaussianProcess:
     """Squared-exponential over ordered columns times exponentiated Hamming over unordered ones, fitted by MAP."""
 
     def fit(self, evidence: Evidence) -> GaussianBelief:
-        hyper = most_probable(evidence)
-        with torch.no_grad():
-            return believe(evidence, hyper)
+        return believe(evidence, most_probable(evidence))
 
 
 def believe(evidence: Evidence, hyper: Hyperparameters) -> GaussianBelief:
     """The posterior under given hyperparameters."""
-    _, mean, _ = _condition(evidence.X, evidence.y[None], hyper, evidence.unordered)
+    L = _cholesky(kernel(evidence.X, evidence.X, hyper.lengths, evidence.unordered), hyper.noise)
+    mean = _most_likely_mean(L, evidence.y)
     return GaussianBelief.given(evidence.X, evidence.y[None], mean, hyper, evidence.unordered)
 
 
@@ -149,13 +174,11 @@ class GaussianBelief:
         return GaussianBelief.given(torch.cat([self.X, x]), outcomes, self.mean, self.hyper, self.unordered)
 
 
-def _condition(X: Tensor, y: Tensor, hyper: Hyperparameters, unordered: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The Cholesky factor (n, n) of K, the most likely mean (), and the whitened residuals L⁻¹(y - μ) (n, 1)."""
-    L = _cholesky(kernel(X, X, hyper.lengths, unordered), hyper.noise)
-    sides = torch.cat([y.T, torch.ones_like(y.T)], dim=1)  # (n, 2)
-    white = torch.linalg.solve_triangular(L, sides, upper=False)
-    mean = (white[:, 0] @ white[:, 1]) / white[:, 1].square().sum()
-    return L, mean, white[:, :1] - mean * white[:, 1:]
+def _most_likely_mean(L: Tensor, y: Tensor) -> Tensor:
+    """1ᵀK⁻¹y / 1ᵀK⁻¹1 (), from the Cholesky factor L of K."""
+    white = torch.linalg.solve_triangular(L, torch.stack([y, torch.ones_like(y)], dim=1), upper=False)  # (n, 2)
+    mean: Tensor = (white[:, 0] @ white[:, 1]) / white[:, 1].square().sum()
+    return mean
 
 
 def _cholesky(K: Tensor, noise: Tensor) -> Tensor:
@@ -167,8 +190,3 @@ def _cholesky(K: Tensor, noise: Tensor) -> Tensor:
         if not factor.info and bool(L.isfinite().all()):
             return L
     raise FitFailed("the covariance is not positive definite")
-
-
-def _log_normal(x: Tensor, centre: float, spread: float) -> Tensor:
-    z: Tensor = (x.log() - centre) / spread
-    return -0.5 * z.square() - x.log() - math.log(spread * math.sqrt(2 * math.pi))

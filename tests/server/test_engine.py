@@ -1,0 +1,318 @@
+"""Who computes suggestions, and when: one batch for all who wait, the shelf filled ahead of the ask, nothing stale."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+from frazil_server.database import create_engine
+from frazil_server.engine.engine import LocalEngine
+from frazil_server.trials.commands import Ask, Tell
+from frazil_server.trials.rules import Told
+from frazil_tuner.errors import TryLater
+from frazil_tuner.history import TrialState
+
+from .conftest import House
+
+BAYES = {"name": "bayes", "warmup": 1}
+
+
+class Bench:
+    """Where fits take place in these tests: a thread of this process. Each is noted, and takes a permit."""
+
+    count = 1
+
+    def __init__(self) -> None:
+        self.fits = []
+        self.permits = asyncio.Semaphore(1_000)
+        self.failure = None
+
+    async def run(self, function, policy, study, count, seed):
+        self.fits.append((study.version, count))
+        await self.permits.acquire()
+        if self.failure:
+            raise self.failure
+        return await asyncio.to_thread(function, policy, study, count, seed)
+
+    def hold(self):
+        """No fit ends until it is given a permit."""
+        self.permits = asyncio.Semaphore(0)
+
+    def close(self):
+        """No processes to end."""
+
+
+class Lab(House):
+    """A server whose engine computes on a bench."""
+
+    def __init__(self, database_url: str) -> None:
+        super().__init__(database_url)
+        self.services = self.app.state.services
+        self.bench = Bench()
+        self.services.engine = self.engine = self.make_engine(self.services.database)
+
+    def make_engine(self, database):
+        return LocalEngine(database, self.services.snapshots, self.services.announcer, self.bench)
+
+    def modelled(self, policy=BAYES, **definition):
+        """The id of a study with enough finished trials for a fit."""
+        study = self.create(policy=policy, **definition)
+        first = self.lease(study, "warm-up")
+        self.tell(first, 0.5)
+        return uuid.UUID(study["id"])
+
+    async def take(self, study_id, worker="w", count=1):
+        answer = await self.services.ask(str(study_id), "default", Ask(worker, count, 60.0), None)
+        return json.loads(answer.body)["trials"]
+
+    async def finish(self, trial, loss=0.4):
+        told = Told(TrialState.COMPLETED, {"loss": loss})
+        trial_id = uuid.UUID(trial["id"])
+        await self.services.of_trial(trial_id, Tell(trial_id, trial["lease"]["token"], told), None)
+
+    async def shelf(self, study_id):
+        """The data versions of what lies on the shelf."""
+        async with self.app.state.engine.begin() as connection:
+            statement = f"SELECT data_version FROM suggestions WHERE study_id = '{study_id}' ORDER BY id"
+            return list((await connection.exec_driver_sql(statement)).scalars())
+
+    async def until(self, look, seconds=20.0):
+        """Waits until an asynchronous look finds something."""
+        async with asyncio.timeout(seconds):
+            while not (found := await look()):
+                await asyncio.sleep(0.01)
+        return found
+
+    async def fits_begun(self, count):
+        async def look():
+            return len(self.bench.fits) >= count
+
+        await self.until(look)
+
+
+@pytest.fixture(scope="module")
+def _lab(postgres_url):
+    name = f"test_{uuid.uuid4().hex}"
+    import psycopg
+
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    lab = Lab(postgres_url.replace("/postgres?", f"/{name}?"))
+    yield lab
+    lab.close()
+
+
+@pytest.fixture
+def lab(_lab):
+    _lab.bench.__init__()
+    return _lab
+
+
+def test_all_who_wait_for_one_shelf_are_served_by_one_fit(lab):
+    study = lab.modelled()
+
+    async def story():
+        return await asyncio.gather(*(lab.engine.replenish(study, count) for count in (1, 2, 3)))
+
+    assert lab.run(story()) == [6, 6, 6]
+    assert [count for _, count in lab.bench.fits] == [6]
+    assert len(lab.run(lab.shelf(study))) == 6
+
+
+def test_sixteen_asks_at_once_cost_at_most_two_fits_and_get_sixteen_trials(lab):
+    study = lab.modelled()
+
+    async def story():
+        return await asyncio.gather(*(lab.take(study, f"w{i}") for i in range(16)))
+
+    trials = [trial for trials in lab.run(story()) for trial in trials]
+    assert len({str(trial["params"]) for trial in trials}) == 16
+    assert sorted(trial["number"] for trial in trials) == list(range(1, 17))
+    assert len(lab.bench.fits) <= 2
+    assert sum(count for _, count in lab.bench.fits) == 16
+
+
+def test_after_a_tell_the_shelf_is_filled_ahead_of_the_ask(lab):
+    study = lab.modelled()
+
+    async def story():
+        (trial,) = await lab.take(study)
+        await lab.finish(trial)
+        await lab.until(lambda: lab.shelf(study))
+        fits = len(lab.bench.fits)
+        lab.bench.hold()
+        (ready,) = await asyncio.wait_for(lab.take(study), 10)
+        return fits, ready
+
+    fits, ready = lab.run(story())
+    assert len(lab.bench.fits) == fits
+    assert ready["why"]["policy"] == "bayes"
+    assert ready["why"]["data_version"] == lab.study({"id": study})["data_version"]
+
+
+def test_a_suggestion_made_before_the_last_tell_is_not_served_after_it(lab):
+    study = lab.modelled()
+
+    async def story():
+        first, second = await lab.take(study, count=2)
+        await lab.finish(first)
+        (stale,) = await lab.until(lambda: lab.shelf(study))
+        lab.bench.hold()
+        await lab.finish(second)
+        asking = asyncio.create_task(lab.take(study))
+        await asyncio.sleep(0.3)
+        assert not asking.done()
+        lab.bench.permits.release()
+        (trial,) = await asyncio.wait_for(asking, 10)
+        return stale, trial["why"]["data_version"], await lab.shelf(study)
+
+    stale, served, shelf = lab.run(story())
+    assert served > stale
+    assert stale not in shelf
+
+
+def test_an_ask_is_content_with_the_data_that_it_found(lab):
+    study = lab.modelled()
+
+    async def story():
+        (other,) = await lab.take(study, "other")
+        lab.bench.hold()
+        asking = asyncio.create_task(lab.take(study))
+        await lab.fits_begun(2)
+        await lab.finish(other)  # the fit under way knows nothing of this
+        lab.bench.permits.release()
+        (trial,) = await asyncio.wait_for(asking, 10)
+        lab.bench.permits.release()
+        return trial
+
+    assert lab.run(story())["why"]["data_version"] == lab.bench.fits[1][0] < lab.study({"id": study})["data_version"]
+
+
+def test_an_ask_that_comes_during_a_fit_does_not_wait_for_the_next(lab):
+    study = lab.modelled()
+
+    async def story():
+        first, second = await lab.take(study, count=2)
+        lab.bench.hold()
+        await lab.finish(first)
+        await lab.fits_begun(2)
+        asking = asyncio.create_task(lab.take(study))
+        await asyncio.sleep(0.2)
+        await lab.finish(second)
+        lab.bench.permits.release()
+        (trial,) = await asyncio.wait_for(asking, 10)
+        lab.bench.permits.release()
+        return trial
+
+    assert lab.run(story())["why"]["data_version"] == lab.bench.fits[1][0]
+
+
+def test_policies_without_a_model_take_no_worker(lab):
+    for policy in ("random", "sobol", "grid"):
+        study = lab.create(policy={"name": policy}, space=[{"name": "n", "type": "int", "low": 1, "high": 99}])
+        lab.tell(lab.lease(study), 0.5)
+        assert lab.lease(study)["number"] == 1
+    assert lab.bench.fits == []
+
+
+def test_the_first_trials_of_a_model_based_policy_take_no_worker(lab):
+    study = lab.create(policy={"name": "bayes"})
+    assert len(lab.ask(study, count=4)["trials"]) == 4
+    assert lab.bench.fits == []
+
+
+def test_a_fit_that_fails_is_an_answer_to_try_later_and_the_next_one_counts(lab):
+    study = lab.modelled()
+    lab.bench.failure = ArithmeticError("not positive definite")
+    with pytest.raises(TryLater, match="could not compute") as caught:
+        lab.run(lab.take(study))
+    assert caught.value.retry_after == 5.0
+    lab.bench.failure = None
+    assert lab.run(lab.take(study))
+
+
+def test_a_study_whose_candidates_are_used_up_is_completed(lab):
+    study = lab.modelled(candidates=[{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}])
+
+    async def story():
+        for trial in await lab.take(study, count=9):
+            await lab.finish(trial)
+        return await lab.take(study)
+
+    assert lab.run(story()) == []
+    found = lab.study({"id": study})
+    assert (found["state"], found["counts"]["COMPLETED"]) == ("completed", 3)
+
+
+def test_two_processes_do_not_fit_one_study_at_the_same_time(lab):
+    study = lab.modelled()
+
+    async def story():
+        other = lab.make_engine(lab.services.database)
+        lab.bench.hold()
+        mine = asyncio.create_task(lab.engine.replenish(study, 1))
+        await lab.fits_begun(1)
+        looks_again = await asyncio.wait_for(other.replenish(study, 1), 10)
+        lab.bench.permits.release()
+        return looks_again, await mine, await other.replenish(study, 1)
+
+    assert lab.run(story()) == (1, 1, 1)
+    assert len(lab.bench.fits) == 1
+
+
+def test_more_studies_than_connections_do_not_block_each_other(lab):
+    studies = [lab.modelled() for _ in range(4)]
+
+    async def story():
+        database = create_engine(lab.database_url, 2)
+        engine = lab.make_engine(database)
+        try:
+            return await asyncio.wait_for(asyncio.gather(*(engine.replenish(study, 1) for study in studies)), 15)
+        finally:
+            await database.dispose()
+
+    assert lab.run(story()) == [1, 1, 1, 1]
+
+
+def test_a_suggestion_can_be_made_again_from_its_seed(lab):
+    study = lab.modelled()
+    lab.run(lab.engine.replenish(study, 2))
+    rows = lab.sql("SELECT params, why FROM suggestions WHERE study_id = :study ORDER BY id", study=study)
+    lab.sql("DELETE FROM suggestions WHERE study_id = :study", study=study)
+    lab.run(lab.engine.replenish(study, 2))
+    assert rows == lab.sql("SELECT params, why FROM suggestions WHERE study_id = :study ORDER BY id", study=study)
+    assert [row.why["data_version"] for row in rows] == [lab.bench.fits[0][0]] * 2
+
+
+NO_TORCH = """
+import asyncio, sys, httpx2
+from frazil_server.app import create_app
+from frazil_server.settings import Settings
+
+async def main():
+    app = create_app(Settings(database_url=sys.argv[1], engine_prewarm=False))
+    door = httpx2.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx2.AsyncClient(transport=door, base_url="http://127.0.0.1") as http:
+        for policy in ("random", "sobol", "grid", "asha", "bayes", "auto"):
+            definition = {
+                "name": policy, "space": [{"name": "n", "type": "int", "low": 1, "high": 99}],
+                "objectives": [{"metric": "loss"}], "resource": {"name": "epoch", "max": 9}, "policy": {"name": policy},
+            }
+            assert (await http.post("/api/v1/studies", json=definition)).status_code == 201
+            asked = await http.post(f"/api/v1/studies/{policy}/trials:ask", json={"worker": "w"})
+            assert len(asked.json()["trials"]) == 1
+        assert (await http.get("/api/v1/policies")).status_code == 200
+    print(sorted({"torch", "botorch", "gpytorch", "linear_operator"} & set(sys.modules)))
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_that_serves_the_api_never_imports_torch(database_url):
+    command = [sys.executable, "-c", NO_TORCH, database_url]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip() == "[]"

@@ -1,0 +1,234 @@
+"""Bayesian optimisation: what it learns from, what it does when it cannot learn, and that it finds things."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from frazil_tuner.history import Definition, Objective, Resource, Study, Trial, TrialState
+from frazil_tuner.policies import Start, build
+from frazil_tuner.policies.bayes import MOST_OBSERVATIONS, Bayes, observe, running
+from frazil_tuner.policies.sobol import Sobol
+from frazil_tuner.space import Space
+
+SPACE = Space.from_json([{"name": n, "type": "float", "low": 0, "high": 1} for n in "xy"])
+COMPLETED, FAILED = TrialState.COMPLETED, TrialState.FAILED
+
+
+def valley(params: Any) -> float:
+    return float((params["x"] - 0.3) ** 2 + (params["y"] - 0.6) ** 2)
+
+
+def grid_study(n: int = 12, **more: Any) -> Study:
+    points = list(SPACE.grid(4))[:n]
+    trials = tuple(Trial(i, p, COMPLETED, values={"loss": valley(p)}) for i, p in enumerate(points))
+    definition = Definition(SPACE, (Objective("loss"),), more.pop("resource", None))
+    return Study(definition, (*trials, *more.pop("and_trials", ())), **more)
+
+
+def suggest(study: Study, count: int = 1, seed: int = 0, policy: Bayes | None = None) -> list[Start]:
+    suggestions = (policy or Bayes()).suggest(study, count, seed)
+    assert all(isinstance(suggestion, Start) for suggestion in suggestions)
+    return suggestions  # type: ignore[return-value]
+
+
+def test_before_the_warm_up_is_over_it_hands_out_sobol_points_and_is_light() -> None:
+    study = grid_study(3)
+    assert Bayes().is_light(study)
+    starts = suggest(study, 2)
+    assert [start.params for start in starts] == [start.params for start in Sobol().suggest(study, 2, 9)]  # type: ignore[union-attr]
+    assert starts[0].why == {"policy": "bayes", "phase": "warm-up"}
+    assert not Bayes().is_light(grid_study(4))
+
+
+def test_the_warm_up_can_be_set() -> None:
+    assert Bayes(warmup=13).is_light(grid_study(12))
+    assert not Bayes(warmup=12).is_light(grid_study(12))
+
+
+def test_only_finished_trials_end_the_warm_up() -> None:
+    waiting = tuple(Trial(100 + i, {"x": 0.1, "y": i / 9}, TrialState.RUNNING) for i in range(9))
+    forgotten = tuple(
+        Trial(200 + i, {"x": 0.1, "y": i / 9}, COMPLETED, values={"loss": 1.0}, excluded=True) for i in range(9)
+    )
+    silent = tuple(Trial(300 + i, {"x": 0.1, "y": i / 9}, COMPLETED) for i in range(9))
+    assert Bayes().is_light(grid_study(3, and_trials=(*waiting, *forgotten, *silent)))
+
+
+def test_it_looks_where_the_valley_is_and_says_why() -> None:
+    (start,) = suggest(grid_study(16))
+    assert valley(start.params) < 0.02
+    assert start.why["policy"] == "bayes"
+    assert (start.why["surrogate"], start.why["acquisition"]) == ("gp", "log_ei")
+    assert (start.why["observations"], start.why["of"], start.why["pending"]) == (16, 16, 0)
+    assert math.isfinite(float(start.why["value"]))
+
+
+def test_the_direction_is_honoured() -> None:
+    trials = tuple(
+        Trial(t.number, t.params, COMPLETED, values={"gain": -t.values["loss"]}) for t in grid_study(16).trials
+    )
+    (start,) = suggest(Study(Definition(SPACE, (Objective("gain", "maximize"),)), trials))
+    assert start.params == suggest(grid_study(16))[0].params
+
+
+def test_a_resource_is_granted_whole() -> None:
+    (start,) = suggest(grid_study(16, resource=Resource("epoch", 30)))
+    assert start.until == 30
+
+
+def test_what_is_pending_is_kept_away_from() -> None:
+    (alone,) = suggest(grid_study(8))
+    pending = Trial(99, alone.params, TrialState.RUNNING)
+    spaces = [
+        grid_study(8, and_trials=(pending,)),
+        grid_study(8, and_trials=(Trial(99, alone.params, TrialState.QUEUED),)),
+        grid_study(8, shelved=(alone.params,)),
+    ]
+    for study in spaces:
+        (other,) = suggest(study)
+        assert other.why["pending"] == 1
+        assert math.dist(alone.params.values(), other.params.values()) > 0.02
+
+
+def test_a_batch_spreads() -> None:
+    points = [tuple(start.params.values()) for start in suggest(grid_study(8), 4)]
+    assert min(math.dist(a, b) for i, a in enumerate(points) for b in points[:i]) > 0.02
+    assert [start.why["pending"] for start in suggest(grid_study(8), 4)] == [0, 1, 2, 3]
+
+
+def test_failures_count_as_the_worst_that_was_seen() -> None:
+    failed = Trial(99, {"x": 0.31, "y": 0.61}, FAILED, values={"loss": -5.0})
+    diverged = Trial(98, {"x": 0.29, "y": 0.59}, COMPLETED, values={"loss": -math.inf})
+    seen = observe(grid_study(12, and_trials=(failed, diverged)))
+    assert seen is not None
+    assert seen.y[-2:] == pytest.approx([seen.y.min()] * 2)
+    assert seen.finite.tolist() == [True] * 12 + [False] * 2
+    (start,) = suggest(grid_study(16, and_trials=(failed, diverged)))
+    assert math.dist(start.params.values(), (0.3, 0.6)) > 0.05
+
+
+def test_where_nothing_is_finite_it_says_so_and_fills_the_space() -> None:
+    trials = tuple(Trial(t.number, t.params, FAILED) for t in grid_study(16).trials)
+    study = Study(grid_study().definition, trials)
+    (start,) = suggest(study)
+    assert start.why == {"policy": "bayes", "phase": "fallback", "reason": "no trial has a finite value yet"}
+    assert start.params == Sobol().suggest(study, 1, 0)[0].params  # type: ignore[union-attr]
+    assert Bayes().recommend(study) is None
+
+
+def test_a_fit_that_fails_is_answered_without_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    from frazil_tuner.surrogates import gp
+
+    monkeypatch.setattr(gp, "LEAST_NOISE", math.nan)
+    study = grid_study(16)
+    (start,) = suggest(study)
+    assert start.why["phase"] == "fallback"
+    assert "finite" in str(start.why["reason"])
+    recommendation = Bayes().recommend(study)
+    assert recommendation is not None
+    assert recommendation.sd is None
+
+
+def test_it_recommends_the_best_posterior_mean_in_the_units_of_the_metric() -> None:
+    study = grid_study(16)
+    recommendation = Bayes().recommend(study)
+    assert recommendation is not None
+    best = min(study.trials, key=lambda trial: trial.values["loss"])
+    assert recommendation.number == best.number
+    assert recommendation.mean == pytest.approx(best.values["loss"], abs=0.02)
+    assert 0 < (recommendation.sd or 0) < 0.1
+
+
+def test_one_lucky_measurement_is_not_recommended() -> None:
+    rng = np.random.default_rng(0)
+    points = [{"x": float(x), "y": 0.6} for x in np.linspace(0, 1, 41)]
+    losses = [valley(p) + 0.05 * float(rng.standard_normal()) for p in points]
+    lucky = 24
+    losses[lucky] = min(losses) - 0.01
+    trials = tuple(Trial(i, points[i], COMPLETED, values={"loss": loss}) for i, loss in enumerate(losses))
+    recommendation = Bayes().recommend(Study(grid_study().definition, trials))
+    assert recommendation is not None
+    assert recommendation.number != lucky
+    assert points[recommendation.number]["x"] == pytest.approx(0.3, abs=0.15)
+
+
+def test_a_failed_trial_is_never_recommended() -> None:
+    failed = Trial(99, {"x": 0.3, "y": 0.6}, FAILED)
+    recommendation = Bayes().recommend(grid_study(16, and_trials=(failed,)))
+    assert recommendation is not None
+    assert recommendation.number != 99
+
+
+def test_long_histories_are_thinned_to_the_best_and_an_even_rest() -> None:
+    rng = np.random.default_rng(0)
+    points = [SPACE.draw(rng) for _ in range(1_000)]
+    trials = tuple(Trial(i, p, COMPLETED, values={"loss": valley(p)}) for i, p in enumerate(points))
+    seen = observe(Study(grid_study().definition, trials))
+    assert seen is not None
+    assert (len(seen.trials), seen.total) == (MOST_OBSERVATIONS, 1_000)
+    numbers = [trial.number for trial in seen.trials]
+    best = sorted(range(1_000), key=lambda i: valley(points[i]))[: MOST_OBSERVATIONS // 2]
+    assert set(best) <= set(numbers)
+    assert numbers == sorted(set(numbers))
+    assert max(np.diff(numbers)) < 30
+
+
+def test_very_many_waiting_trials_are_imagined_only_in_part() -> None:
+    waiting = tuple(Trial(i, {"x": 0.1, "y": 0.2}, TrialState.QUEUED) for i in range(1_000))
+    assert len(running(Study(grid_study().definition, waiting))) == MOST_OBSERVATIONS
+
+
+def test_mixed_conditional_spaces_are_optimised() -> None:
+    space = Space.from_json(
+        [
+            {"name": "kind", "type": "categorical", "choices": ["a", "b", "c"]},
+            {"name": "x", "type": "float", "low": 0, "high": 1},
+            {"name": "n", "type": "int", "low": 0, "high": 20},
+            {"name": "z", "type": "float", "low": 1e-4, "high": 1, "log": True, "when": {"kind": ["b"]}},
+        ]
+    )
+
+    def loss(p: Any) -> float:
+        extra = {"a": 0.3, "b": (math.log10(p.get("z", 1)) + 2) ** 2 / 4, "c": 0.5}[p["kind"]]
+        return float((p["x"] - 0.7) ** 2 + ((p["n"] - 13) / 20) ** 2 + extra)
+
+    definition = Definition(space, (Objective("loss"),), seed=1)
+    policy, trials = build({"name": "bayes"}, definition), []
+    for i in range(24):
+        (start,) = policy.suggest(Study(definition, tuple(trials)), 1, i)
+        assert isinstance(start, Start)
+        trials.append(Trial(i, start.params, COMPLETED, values={"loss": loss(start.params)}))
+    best = min(trials, key=lambda trial: trial.values["loss"])
+    assert best.params["kind"] == "b"
+    assert best.values["loss"] < 0.05
+
+
+def test_global_chance_is_left_alone() -> None:
+    torch = sys.modules.get("torch") or pytest.importorskip("torch")
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    suggest(grid_study(16, shelved=({"x": 0.5, "y": 0.5},)))
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert np.array_equal(before[1], np.random.get_state()[1])
+
+
+def test_branin_is_solved_in_thirty_evaluations() -> None:
+    space = Space.from_json(
+        [{"name": "x", "type": "float", "low": -5.7, "high": 9.8}, {"name": "y", "type": "float", "low": 0, "high": 14}]
+    )
+    definition, trials = Definition(space, (Objective("f"),), seed=0), []
+    for i in range(30):
+        (start,) = Bayes().suggest(Study(definition, tuple(trials)), 1, i)
+        assert isinstance(start, Start)
+        x, y = start.params.values()
+        value = (
+            (y - 5.1 / (4 * math.pi**2) * x**2 + 5 / math.pi * x - 6) ** 2
+            + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x)
+            + 10
+        )
+        trials.append(Trial(i, start.params, COMPLETED, values={"f": value}))
+    assert min(trial.values["f"] for trial in trials) - 0.397887 < 0.1

@@ -1,0 +1,137 @@
+"""Where suggestions come from: infinite spaces, finite ones, and lists."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from frazil_tuner.history import Definition, Objective, Study, Trial, TrialState
+from frazil_tuner.policies import domain as domains
+from frazil_tuner.policies.domain import ENUMERABLE, Domain, Everywhere, Listed, domain_of
+from frazil_tuner.space import Space
+
+FLOAT = Space.from_json([{"name": "x", "type": "float", "low": 0, "high": 1}, {"name": "c", "type": "bool"}])
+SMALL = Space.from_json([{"name": "i", "type": "int", "low": 0, "high": 9}, {"name": "c", "type": "bool"}])
+LARGE = Space.from_json([{"name": "i", "type": "int", "low": 1, "high": ENUMERABLE + 1}])
+OBJECTIVE = (Objective("loss"),)
+
+
+def trials(*points: dict[str, Any], candidates: bool = False) -> tuple[Trial, ...]:
+    return tuple(
+        Trial(i, point, TrialState.COMPLETED, values={"loss": 1.0}, candidate=i if candidates else None)
+        for i, point in enumerate(points)
+    )
+
+
+class Untouchable(tuple[Trial, ...]):
+    """Trials that must not be read."""
+
+    def __iter__(self) -> Iterator[Trial]:
+        raise AssertionError("the trials were read")
+
+
+def taken_at_random(domain: Domain) -> list[Any]:
+    return [point.params for point in iter(domain.take_random, None)]
+
+
+def test_the_kind_of_domain_follows_from_the_definition() -> None:
+    assert isinstance(domain_of(Study(Definition(FLOAT, OBJECTIVE)), 0), Everywhere)
+    assert isinstance(domain_of(Study(Definition(LARGE, OBJECTIVE)), 0), Everywhere)
+    assert isinstance(domain_of(Study(Definition(SMALL, OBJECTIVE)), 0), Listed)
+    assert isinstance(domain_of(Study(Definition(FLOAT, OBJECTIVE, None, ({"x": 0.5, "c": True},))), 0), Listed)
+
+
+def test_random_points_of_an_infinite_space_need_no_look_at_the_trials() -> None:
+    domain = domain_of(Study(Definition(FLOAT, OBJECTIVE), Untouchable()), 0)
+    assert domain.take_random() is not None
+    assert domain.take_nearest(np.array([0.5, 0.5])) is not None
+
+
+def test_a_small_space_is_handed_out_to_the_last_point_and_no_further() -> None:
+    tried, shelved = {"i": 3, "c": True}, {"i": 4, "c": False}
+    domain = domain_of(Study(Definition(SMALL, OBJECTIVE), trials(tried), (shelved,)), 0)
+    points = taken_at_random(domain)
+    assert len(points) == 18
+    keys = {SMALL.key(point) for point in points}
+    assert len(keys) == 18
+    assert not keys & {SMALL.key(tried), SMALL.key(shelved)}
+    assert domain.take_nearest(np.array([0.1, 0.1])) is None
+
+
+def test_a_large_finite_space_is_compared_with_what_was_tried() -> None:
+    points = [{"i": i} for i in range(1, ENUMERABLE - 499)]
+    domain = domain_of(Study(Definition(LARGE, OBJECTIVE), trials(*points)), 0)
+    fresh = [domain.take_random() for _ in range(3)]
+    assert all(point is not None and point.params["i"] >= ENUMERABLE - 499 for point in fresh)
+    nearest = domain.take_nearest(np.array([0.0]))
+    assert nearest is not None and nearest.params["i"] >= ENUMERABLE - 499
+
+
+def test_candidates_are_taken_by_index_whatever_their_params() -> None:
+    twins = ({"x": 0.5, "c": True},) * 4
+    study = Study(Definition(FLOAT, OBJECTIVE, None, twins), trials(twins[0], candidates=True), (twins[2],), (2,))
+    domain = domain_of(study, 0)
+    assert sorted(point.candidate for point in iter(domain.take_random, None)) == [1, 3]
+
+
+def test_the_nearest_candidate_is_near_in_the_cube_and_names_count_whole() -> None:
+    candidates = ({"x": 0.2, "c": True}, {"x": 0.5, "c": False}, {"x": 0.9, "c": True})
+    domain = domain_of(Study(Definition(FLOAT, OBJECTIVE, None, candidates)), 0)
+    assert [domain.take_nearest(np.array([0.5, 0.75])).candidate for _ in range(3)] == [0, 2, 1]
+
+
+def test_the_best_candidate_is_the_one_of_the_largest_worth() -> None:
+    candidates = tuple({"x": x, "c": True} for x in (0.1, 0.8, 0.4, 0.7))
+    domain = domain_of(Study(Definition(FLOAT, OBJECTIVE, None, candidates)), 0)
+    taken = [domain.take_best(lambda rows: -(rows[:, 0] - 0.72).abs(), np.empty((0, 2))) for _ in range(5)]
+    assert [point and point.candidate for point in taken] == [3, 1, 2, 0, None]
+
+
+def test_the_best_point_of_a_space_is_not_taken_twice() -> None:
+    study = Study(Definition(FLOAT, OBJECTIVE), trials({"x": 1.0, "c": True}))
+    domain = domain_of(study, 0)
+    points = [domain.take_best(lambda rows: rows.sum(1), np.empty((0, 2))) for _ in range(3)]
+    keys = {FLOAT.key(point.params) for point in points}
+    assert len(keys) == 3
+    assert FLOAT.key({"x": 1.0, "c": True}) not in keys
+
+
+def test_a_grid_honours_its_resolution_in_finite_spaces_and_skips_what_was_tried() -> None:
+    study = Study(Definition(SMALL, OBJECTIVE), trials({"i": 0, "c": False}))
+    assert [point.params for point in domain_of(study, 0).grid(2)] == [
+        {"i": 0, "c": True},
+        {"i": 9, "c": False},
+        {"i": 9, "c": True},
+    ]
+
+
+def test_a_list_is_its_own_grid() -> None:
+    candidates = tuple({"x": x, "c": True} for x in (0.3, 0.1, 0.2))
+    domain = domain_of(Study(Definition(FLOAT, OBJECTIVE, None, candidates)), 0)
+    assert [point.candidate for point in domain.grid(1)] == [0, 1, 2]
+
+
+def test_the_pool_of_a_definition_is_made_once_and_goes_with_it() -> None:
+    definition = Definition(SMALL, OBJECTIVE)
+    domain_of(Study(definition), 0)
+    pool = domains._pools[id(definition)]
+    domain_of(Study(definition), 1)
+    assert domains._pools[id(definition)] is pool
+    key = id(definition)
+    del definition
+    gc.collect()
+    assert key not in domains._pools
+
+
+@pytest.mark.parametrize("definition", [Definition(FLOAT, OBJECTIVE), Definition(SMALL, OBJECTIVE)])
+def test_the_seed_decides_what_is_random(definition: Definition) -> None:
+    def draw(seed: int) -> list[Any]:
+        domain = domain_of(Study(definition), seed)
+        return [domain.take_random() for _ in range(5)]
+
+    assert draw(1) == draw(1)
+    assert draw(1) != draw(2)
