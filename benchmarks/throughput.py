@@ -91,10 +91,18 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """The services under load: each contender's address, and the processes whose CPU time counts."""
+    """The services under load: each contender's address, the databases, and the processes whose CPU time counts."""
 
     addresses: dict[str, str]
+    databases: tuple[str, ...]
     service: tuple[psutil.Process, ...]
+
+    def settle(self) -> None:
+        """After thousands of rows at once, PostgreSQL tidies up in the background: now, so that it is not measured."""
+        for url in self.databases:
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("VACUUM ANALYZE")
+                connection.execute("CHECKPOINT")
 
     def cpu_seconds(self) -> float:
         """CPU seconds of the server, of PostgreSQL and of all their children so far, those that ended included."""
@@ -107,6 +115,7 @@ def measure(rig: Rig, cell: Cell, repeats: int, seconds: float) -> Result:
     contender, address = CONTENDERS[cell.contender], rig.addresses[cell.contender]
     study = f"bench-{time.time_ns()}"
     contender.create(address, study, cell.trials)
+    rig.settle()
     with connected(cell, address, study) as clients:
         first = max(wait_for(client) for client in clients)
         windows = [run_window(rig, clients, seconds) for _ in range(repeats)]
@@ -200,13 +209,16 @@ def started(contenders: Sequence[str]) -> Iterator[Rig]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         postgres = stack.enter_context(postgresql(folder / "postgres"))
-        addresses = {"optuna": with_database(postgres, "optuna", driver="psycopg")}
+        for name in ("optuna", "frazil"):
+            create_database(postgres, name)
+        databases = (postgres.get_uri(database="optuna"), postgres.get_uri(database="frazil"))
+        addresses = {"optuna": postgres.get_uri(database="optuna", driver="psycopg")}
         service = [psutil.Process(postgres.get_pid())]
         if set(contenders) != {"optuna"}:
-            url, process = stack.enter_context(frazil_server(folder / "data", with_database(postgres, "frazil")))
+            url, process = stack.enter_context(frazil_server(folder / "data", databases[1]))
             addresses |= {"http": url, "sdk": url}
             service.append(process)
-        yield Rig(addresses, tuple(service))
+        yield Rig(addresses, databases, tuple(service))
 
 
 @contextmanager
@@ -219,11 +231,9 @@ def postgresql(folder: Path) -> Iterator[Any]:
         yield postgres
 
 
-def with_database(postgres: Any, name: str, driver: str | None = None) -> str:
-    """Create a database; its URL, for SQLAlchemy's `driver` or plain."""
+def create_database(postgres: Any, name: str) -> None:
     with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    return str(postgres.get_uri(database=name, driver=driver))
 
 
 @contextmanager

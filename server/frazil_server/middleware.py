@@ -70,8 +70,12 @@ class Observer:
 
 
 def route_template(scope: Mapping[str, Any]) -> str:
-    """The path with its parameters' names in place of their values, so that metrics do not grow with the data."""
-    template = getattr(scope.get("route"), "path", None)
+    """The path with its parameters' names in place of their values, so that metrics do not grow with the data.
+
+    FastAPI keeps included routers as a tree: `scope["route"]` lacks the prefix, which only its own context knows.
+    """
+    route = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
+    template = getattr(route, "path", None)
     return template if isinstance(template, str) else "unmatched"
 
 

@@ -18,7 +18,8 @@ from starlette.responses import Response
 
 from . import sweeper, wire
 from .database import transaction
-from .engine.engine import Engine, LocalEngine, RemoteEngine
+from .engine.engine import Engine, LocalEngine
+from .engine.remote import RemoteEngine
 from .engine.snapshots import Snapshots
 from .engine.workers import Workers
 from .events.announcer import Announcer

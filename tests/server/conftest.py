@@ -152,9 +152,15 @@ def _new_database(postgres_url: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def house(postgres_url: str) -> Iterator[House]:
+def new_house(postgres_url: str) -> Callable[[], House]:
+    """Opens a server in this process on a database of its own; close it."""
+    return lambda: House(_new_database(postgres_url))
+
+
+@pytest.fixture(scope="session")
+def house(new_house: Callable[[], House]) -> Iterator[House]:
     """A server with a clock of its own, shared by the whole run: use a study of your own."""
-    house = House(_new_database(postgres_url))
+    house = new_house()
     yield house
     house.close()
 

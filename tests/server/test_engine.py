@@ -17,7 +17,7 @@ from frazil_server.trials.rules import Told
 from frazil_tuner.errors import TryLater
 from frazil_tuner.history import TrialState
 
-from .conftest import House
+from .conftest import House, _new_database
 
 BAYES = {"name": "bayes", "warmup": 1}
 
@@ -53,11 +53,15 @@ class Lab(House):
     def __init__(self, database_url: str) -> None:
         super().__init__(database_url)
         self.services = self.app.state.services
+        self.furnish()
+
+    def furnish(self):
+        """A new bench, and an engine that knows of nothing."""
         self.bench = Bench()
         self.services.engine = self.engine = self.make_engine(self.services.database)
 
-    def make_engine(self, database):
-        return LocalEngine(database, self.services.snapshots, self.services.announcer, self.bench)
+    def make_engine(self, database, **options):
+        return LocalEngine(database, self.services.snapshots, self.services.announcer, self.bench, **options)
 
     def modelled(self, policy=BAYES, **definition):
         """The id of a study with enough finished trials for a fit."""
@@ -96,21 +100,18 @@ class Lab(House):
 
 
 @pytest.fixture(scope="module")
-def _lab(postgres_url):
-    name = f"test_{uuid.uuid4().hex}"
-    import psycopg
-
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    lab = Lab(postgres_url.replace("/postgres?", f"/{name}?"))
+def built(postgres_url):
+    lab = Lab(_new_database(postgres_url))
     yield lab
     lab.close()
 
 
 @pytest.fixture
-def lab(_lab):
-    _lab.bench.__init__()
-    return _lab
+def lab(built):
+    built.furnish()
+    yield built
+    for _ in built.bench.fits:
+        built.bench.permits.release()
 
 
 def test_all_who_wait_for_one_shelf_are_served_by_one_fit(lab):
@@ -197,7 +198,7 @@ def test_an_ask_that_comes_during_a_fit_does_not_wait_for_the_next(lab):
     study = lab.modelled()
 
     async def story():
-        first, second = await lab.take(study, count=2)
+        first, second = await lab.take(study, "other", count=2)
         lab.bench.hold()
         await lab.finish(first)
         await lab.fits_begun(2)
@@ -249,7 +250,7 @@ def test_a_study_whose_candidates_are_used_up_is_completed(lab):
     assert (found["state"], found["counts"]["COMPLETED"]) == ("completed", 3)
 
 
-def test_two_processes_do_not_fit_one_study_at_the_same_time(lab):
+def test_the_processes_that_fill_one_shelf_take_turns(lab):
     study = lab.modelled()
 
     async def story():
@@ -257,12 +258,30 @@ def test_two_processes_do_not_fit_one_study_at_the_same_time(lab):
         lab.bench.hold()
         mine = asyncio.create_task(lab.engine.replenish(study, 1))
         await lab.fits_begun(1)
-        looks_again = await asyncio.wait_for(other.replenish(study, 1), 10)
+        theirs = asyncio.create_task(other.replenish(study, 1))
+        await asyncio.sleep(0.3)
+        assert not theirs.done()
         lab.bench.permits.release()
-        return looks_again, await mine, await other.replenish(study, 1)
+        return await asyncio.wait_for(asyncio.gather(mine, theirs), 10)
 
-    assert lab.run(story()) == (1, 1, 1)
-    assert len(lab.bench.fits) == 1
+    assert lab.run(story()) == [1, 1]
+    assert len(lab.bench.fits) == 1, "the second found on the shelf what the first had put there"
+
+
+def test_an_engine_that_defers_leaves_a_study_to_whoever_is_at_it(lab):
+    study = lab.modelled()
+
+    async def story():
+        other = lab.make_engine(lab.services.database, defers=True)
+        lab.bench.hold()
+        mine = asyncio.create_task(lab.engine.replenish(study, 1))
+        await lab.fits_begun(1)
+        with pytest.raises(TryLater, match="Another process"):
+            await asyncio.wait_for(other.replenish(study, 1), 10)
+        lab.bench.permits.release()
+        return await mine, await other.replenish(study, 2)
+
+    assert lab.run(story()) == (1, 2)
 
 
 def test_more_studies_than_connections_do_not_block_each_other(lab):
@@ -297,7 +316,8 @@ from frazil_server.settings import Settings
 async def main():
     app = create_app(Settings(database_url=sys.argv[1], engine_prewarm=False))
     door = httpx2.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx2.AsyncClient(transport=door, base_url="http://127.0.0.1") as http:
+    http = httpx2.AsyncClient(transport=door, base_url="http://127.0.0.1")
+    async with app.router.lifespan_context(app), http:
         for policy in ("random", "sobol", "grid", "asha", "bayes", "auto"):
             definition = {
                 "name": policy, "space": [{"name": "n", "type": "int", "low": 1, "high": 99}],
@@ -315,4 +335,5 @@ asyncio.run(main())
 
 def test_a_process_that_serves_the_api_never_imports_torch(database_url):
     command = [sys.executable, "-c", NO_TORCH, database_url]
-    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip() == "[]"
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+    assert said.splitlines()[-1] == "[]"

@@ -167,14 +167,15 @@ def test_an_event_that_commits_late_is_neither_skipped_nor_sent_twice(
         following(client, study) as follower,
     ):
         follower.next()
-        early.execute(insert, (study, "first.to.write"))
+        early.execute("SELECT pg_current_xact_id()")
         late.execute(insert, (study, "first.to.commit"))
         late.commit()
         with pytest.raises(queue.Empty):
             follower.next(timeout=2.5)
+        early.execute(insert, (study, "first.to.begin"))
         early.commit()
         events = [follower.next() for _ in range(2)]
-        assert [event["event"] for event in events] == ["first.to.write", "first.to.commit"]
+        assert [event["event"] for event in events] == ["first.to.begin", "first.to.commit"]
         note(client, study, "and on")
         assert follower.next()["data"]["notes"] == "and on"
 
@@ -279,8 +280,10 @@ def test_a_correction_stands_in_the_audit_pages_with_what_was_before(client: htt
 
 
 def test_pages_of_events_give_each_one_once(client: httpx2.Client, study: str) -> None:
-    for index in range(6):
-        note(client, study, str(index))
+    trials = [{"params": {"lr": 0.5}}] * 5  # one transaction, which ends in mid-page
+    client.post(f"/studies/{study}/trials", json={"trials": trials}).raise_for_status()
+    for text_ in "ab":
+        note(client, study, text_)
     items, token = [], None
     while True:
         params = {"page_size": 3} | ({} if token is None else {"page_token": token})
@@ -290,7 +293,8 @@ def test_pages_of_events_give_each_one_once(client: httpx2.Client, study: str) -
         token = page["next_page_token"]
         if token is None:
             break
-    assert [item["data"].get("notes") for item in items] == [None, *"012345"]
+    assert [item["trial"] for item in items] == [None, 0, 1, 2, 3, 4, None, None]
+    assert [item["data"].get("notes") for item in items[-2:]] == ["a", "b"]
 
 
 def test_a_page_of_events_refuses_a_foreign_token(client: httpx2.Client, study: str) -> None:

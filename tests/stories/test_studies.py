@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import frazil
 
 from .conftest import the_books_balance

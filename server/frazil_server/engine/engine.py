@@ -32,7 +32,8 @@ from .workers import Workers
 
 log = structlog.get_logger(__name__)
 
-_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:study, 0))")
+_LOCK = text("SELECT pg_advisory_lock(hashtextextended(:study, 0))")
+_TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:study, 0))")
 _UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:study, 0))")
 _FRESH = text("SELECT count(*) FROM suggestions WHERE study_id = :study AND (NOT :ages OR data_version >= :version)")
 _SWEEP = text("DELETE FROM suggestions WHERE study_id = :study AND :ages AND data_version < :version")
@@ -42,10 +43,6 @@ _SHELVE = text(
     FROM jsonb_to_recordset(CAST(:rows AS jsonb))
       AS r(trial_number int, params jsonb, candidate int, until_step int, why jsonb)"""
 )
-_DEMAND = text("SELECT pg_notify('frazil_demand', :study || ' ' || :count)")
-
-PATIENCE = 30.0
-"""Seconds an ask waits for a remote engine before it tells its client to try later."""
 
 
 def compute(policy: Mapping[str, Any], study: Study, count: int, seed: int) -> list[Suggestion]:
@@ -82,13 +79,26 @@ class _Demand:
 
 
 class LocalEngine:
-    """Computes in this machine's worker processes."""
+    """Computes in this machine's worker processes.
 
-    def __init__(self, database: AsyncEngine, snapshots: Snapshots, announcer: Announcer, workers: Workers) -> None:
+    One that `defers` leaves a study to any other process that is at it, with `TryLater`: for workers, which all hear
+    the same demands. Otherwise it waits for its turn.
+    """
+
+    def __init__(
+        self,
+        database: AsyncEngine,
+        snapshots: Snapshots,
+        announcer: Announcer,
+        workers: Workers,
+        *,
+        defers: bool = False,
+    ) -> None:
         self._database = database
         self._snapshots = snapshots
         self._announcer = announcer
         self.workers = workers
+        self._defers = defers
         self._demands: dict[uuid.UUID, _Demand] = {}
         self._model_based: set[uuid.UUID] = set()
         # A fill holds one connection for its lock and needs a second: all at once, they would wait for each other.
@@ -129,16 +139,18 @@ class LocalEngine:
         del self._demands[study_id]
 
     async def _fill(self, study_id: uuid.UUID, count: int) -> int:
-        """One fill, under the study's advisory lock: another process's fill is waited for, not repeated."""
+        """One fill, under the study's advisory lock: the processes that fill a study's shelf take turns."""
+        study = {"study": str(study_id)}
         autocommit = self._database.execution_options(isolation_level="AUTOCOMMIT")
         async with self._turns, autocommit.connect() as connection:
-            if not (await connection.execute(_LOCK, {"study": str(study_id)})).scalar_one():
-                await asyncio.sleep(0.1)
-                return 1  # look at the shelf again
+            if not self._defers:
+                await connection.execute(_LOCK, study)
+            elif not (await connection.execute(_TRY_LOCK, study)).scalar_one():
+                raise TryLater("Another process computes for this study.", retry_after=1.0)
             try:
                 return await self._fill_locked(study_id, count)
             finally:
-                await connection.execute(_UNLOCK, {"study": str(study_id)})
+                await connection.execute(_UNLOCK, study)
 
     async def _fill_locked(self, study_id: uuid.UUID, count: int) -> int:
         async with transaction(self._database) as connection:
@@ -178,45 +190,6 @@ class LocalEngine:
 
     def close(self) -> None:
         self.workers.close()
-
-
-class RemoteEngine:
-    """Leaves the computing to `frazil-server worker` processes: says what is wanted, waits for the shelf."""
-
-    def __init__(self, database: AsyncEngine, announcer: Announcer) -> None:
-        self._database = database
-        self._announcer = announcer
-        self._nudges: set[asyncio.Task[None]] = set()
-
-    async def replenish(self, study_id: uuid.UUID, count: int) -> int:
-        with self._announcer.listening(study_id) as news:
-            await self._demand(study_id, count)
-            try:
-                await asyncio.wait_for(news.wait(), PATIENCE)
-            except TimeoutError:
-                raise TryLater(
-                    "No engine worker answered; is `frazil-server worker` running?", retry_after=5.0
-                ) from None
-        return 1
-
-    async def _demand(self, study_id: uuid.UUID, count: int) -> None:
-        async with transaction(self._database) as connection:
-            await connection.execute(_DEMAND, {"study": str(study_id), "count": str(count)})
-
-    def nudge(self, study_id: uuid.UUID) -> None:
-        task = asyncio.create_task(self._demand(study_id, 0))
-        self._nudges.add(task)
-        task.add_done_callback(self._nudges.discard)
-
-    async def recommend(self, policy: Policy, spec: Mapping[str, Any], study: Study) -> Recommendation | None:
-        """Without worker processes of its own it can only give a model-free answer."""
-        return policy.recommend(study) if policy.is_light(study) else None
-
-    def describe(self) -> dict[str, Any]:
-        return {"executor": "remote", "workers": 0}
-
-    def close(self) -> None:
-        """Nothing runs here."""
 
 
 def _wake(waiters: Sequence[tuple[int, asyncio.Future[int]]], made: int) -> None:

@@ -1,15 +1,28 @@
-"""A worker without an API: hears what other processes want, computes it, and puts it on the shelf."""
+"""An engine elsewhere: an API process says what it wants, `frazil-server worker` computes it and puts it on the shelf.
+
+    API ── frazil_demand: study, demand, count ──▶ every worker; one of them fills the shelf
+    API ◀── frazil_supply: demand, made ────────── that one
+
+A demand is repeated until it is answered, for a worker may be killed in mid-fit; hearing it twice does no harm.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import uuid
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
-import psycopg
 import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ..database import create_engine, database_url, migrate, plain_url
+from frazil_tuner.errors import TryLater
+from frazil_tuner.history import Study
+from frazil_tuner.policies import Policy, Recommendation
+
+from ..database import create_engine, database_url, migrate, transaction
 from ..events.announcer import Announcer
 from ..settings import Settings
 from .engine import LocalEngine
@@ -18,6 +31,112 @@ from .workers import Workers
 
 log = structlog.get_logger(__name__)
 
+DEMAND, SUPPLY = "frazil_demand", "frazil_supply"
+_SAY = text("SELECT pg_notify(:channel, :payload)")
+
+REPEAT = 3.0
+"""Seconds after which a demand is repeated."""
+TRIES = 10
+"""How often, before the client is told to try later."""
+
+
+async def _say(database: AsyncEngine, channel: str, *words: object) -> None:
+    async with transaction(database) as connection:
+        await connection.execute(_SAY, {"channel": channel, "payload": " ".join(map(str, words))})
+
+
+class _Errands:
+    """Tasks that nobody waits for; what they fail with is logged."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def run(self, errand: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(errand)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("errand_failed", error=str(error))
+
+    def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+
+class RemoteEngine:
+    """Leaves the computing to workers. Make it before `announcer` runs."""
+
+    def __init__(self, database: AsyncEngine, announcer: Announcer) -> None:
+        self._database = database
+        self._waiting: dict[str, asyncio.Future[int]] = {}
+        self._errands = _Errands()
+        announcer.hear(SUPPLY, self._supplied)
+
+    async def replenish(self, study_id: uuid.UUID, count: int) -> int:
+        """Waits until a worker has answered; raises `TryLater` when none does."""
+        demand = uuid.uuid4().hex
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting[demand] = answer
+        try:
+            for _ in range(TRIES):
+                await _say(self._database, DEMAND, study_id, demand, count)
+                await asyncio.wait([answer], timeout=REPEAT)
+                if answer.done():
+                    return answer.result()
+        finally:
+            del self._waiting[demand]
+        raise TryLater("No engine worker answered; is `frazil-server worker` running?", retry_after=5.0)
+
+    def _supplied(self, payload: str) -> None:
+        demand, made = payload.split()
+        answer = self._waiting.get(demand)
+        if answer is not None and not answer.done():
+            answer.set_result(int(made))
+
+    def nudge(self, study_id: uuid.UUID) -> None:
+        self._errands.run(_say(self._database, DEMAND, study_id, "-", 0))
+
+    async def recommend(self, policy: Policy, spec: Mapping[str, Any], study: Study) -> Recommendation | None:
+        """Without worker processes of its own it can only give a model-free answer."""
+        return policy.recommend(study) if policy.is_light(study) else None
+
+    def describe(self) -> dict[str, Any]:
+        return {"executor": "remote", "workers": 0}
+
+    def close(self) -> None:
+        self._errands.cancel()
+
+
+class Attendant:
+    """A worker's ear: has its engine serve demands, and answers them. Make it before `announcer` runs."""
+
+    def __init__(self, database: AsyncEngine, announcer: Announcer, engine: LocalEngine) -> None:
+        self._database = database
+        self._engine = engine
+        self._errands = _Errands()
+        announcer.hear(DEMAND, self._demanded)
+
+    def _demanded(self, payload: str) -> None:
+        study, demand, count = payload.split()
+        if int(count):
+            self._errands.run(self._serve(uuid.UUID(study), demand, int(count)))
+        else:
+            self._engine.nudge(uuid.UUID(study))
+
+    async def _serve(self, study_id: uuid.UUID, demand: str, count: int) -> None:
+        try:
+            made = await self._engine.replenish(study_id, count)
+        except TryLater as error:
+            log.debug("demand_not_served", study=str(study_id), reason=error.detail)
+        else:
+            await _say(self._database, SUPPLY, demand, made)
+
+    def close(self) -> None:
+        self._errands.cancel()
+
 
 async def run_worker(settings: Settings) -> None:
     """Serves demands until SIGTERM."""
@@ -25,35 +144,16 @@ async def run_worker(settings: Settings) -> None:
     await asyncio.to_thread(migrate, url)
     database = create_engine(url, settings.pool_size + settings.engine_workers)
     announcer = Announcer(database, url)
-    engine = LocalEngine(database, Snapshots(), announcer, Workers(settings.engine_workers, settings.engine_recycle))
+    workers = Workers(settings.engine_workers, settings.engine_recycle)
+    engine = LocalEngine(database, Snapshots(), announcer, workers, defers=True)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await workers.prewarm()
+    attendant = Attendant(database, announcer, engine)
     async with announcer.running():
-        listener = asyncio.create_task(_listen(plain_url(url), engine))
-        await engine.workers.prewarm()
-        log.info("worker_ready", workers=engine.workers.count)
+        log.info("worker_ready", workers=workers.count)
         await stop.wait()
-        listener.cancel()
+    attendant.close()
     engine.close()
     await database.dispose()
-
-
-async def _listen(url: str, engine: LocalEngine) -> None:
-    """Takes demands off the channel; connects again when the connection breaks."""
-    tasks: set[asyncio.Task[int]] = set()
-    while True:
-        try:
-            async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-                await connection.execute("LISTEN frazil_demand")
-                async for note in connection.notifies():
-                    study, count = note.payload.split()
-                    if int(count):
-                        task = asyncio.create_task(engine.replenish(uuid.UUID(study), int(count)))
-                        tasks.add(task)
-                        task.add_done_callback(tasks.discard)
-                    else:
-                        engine.nudge(uuid.UUID(study))
-        except psycopg.Error as error:
-            log.warning("worker_reconnects", error=str(error))
-            await asyncio.sleep(1.0)

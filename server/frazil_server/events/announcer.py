@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import psycopg
 import structlog
@@ -34,12 +34,17 @@ class Announcer:
         self._touched: set[uuid.UUID] = set()
         self._ring = asyncio.Event()
         self._waiters: dict[uuid.UUID, set[asyncio.Event]] = {}
+        self._hearers: dict[str, Callable[[str], None]] = {CHANNEL: self._wake}
         self._tasks: list[asyncio.Task[None]] = []
 
     def touch(self, study_id: uuid.UUID) -> None:
         """Call it after a commit that changed the study."""
         self._touched.add(study_id)
         self._ring.set()
+
+    def hear(self, channel: str, hearer: Callable[[str], None]) -> None:
+        """From the start of `running` on, calls `hearer` with whatever is said on another channel."""
+        self._hearers[channel] = hearer
 
     @contextlib.contextmanager
     def listening(self, study_id: uuid.UUID):  # type: ignore[no-untyped-def]
@@ -77,17 +82,18 @@ class Announcer:
             await asyncio.sleep(_PAUSE)
 
     async def _listen(self) -> None:
-        """Wakes the waiters of every study announced on the channel; connects again when the connection breaks."""
+        """Passes on what is said on the channels; connects again when the connection breaks."""
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
-                    await connection.execute(f"LISTEN {CHANNEL}")
+                    for channel in self._hearers:
+                        await connection.execute(f"LISTEN {channel}")
                     async for note in connection.notifies():
-                        self._wake(uuid.UUID(note.payload))
+                        self._hearers[note.channel](note.payload)
             except psycopg.Error as error:
                 log.warning("listener_reconnects", error=str(error).splitlines()[0] if str(error) else "")
                 await asyncio.sleep(1.0)
 
-    def _wake(self, study_id: uuid.UUID) -> None:
-        for waiter in self._waiters.get(study_id, ()):
+    def _wake(self, study_id: str) -> None:
+        for waiter in self._waiters.get(uuid.UUID(study_id), ()):
             waiter.set()

@@ -106,6 +106,7 @@ async def bring_in(ledger: Ledger, definition: Definition, body: Spool) -> dict[
 
 
 def _read_header(lines: Iterator[tuple[int, bytes]], space: Space) -> Header:
+    """The first line, whose study must have this space. Raises `Refused`."""
     _, line = next(lines, (1, b""))
     header = read_header(line)
     try:

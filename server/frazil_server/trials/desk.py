@@ -50,6 +50,12 @@ class _Queue:
     server: asyncio.Task[None] | None = None
 
 
+def _waited_long(error: Exception) -> bool:
+    """True when a limit on waiting or running was reached: the client should hear of it before more time goes by."""
+    cause = getattr(error, "orig", error)
+    return isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled)
+
+
 class Desk:
     """Serves the commands of every study, one transaction at a time for each."""
 
@@ -138,8 +144,8 @@ class Desk:
                     answers, look = await self._settle(connection, study_id, commands, lock=lock)
             except NeedsStudyLock:
                 lock = True
-            except (OperationalError, psycopg.OperationalError):
-                if attempt == _TRIES - 1:
+            except (OperationalError, psycopg.OperationalError) as error:
+                if attempt == _TRIES - 1 or _waited_long(error):
                     raise
                 await asyncio.sleep(0.05 * 2**attempt)
             else:

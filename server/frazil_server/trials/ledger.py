@@ -26,10 +26,10 @@ from .records import Happening, Point, StudyRecord, TrialRecord
 # What a flush writes back, by type. Of these only the last group is indexed or read by policies.
 _PROGRESS = {"step": "int", "last_step": "int", "lease_expires_at": "timestamptz"}
 _COLUMNS = _PROGRESS | {
-    "state": "text", "values": "jsonb", "cost": "float8", "reason": "text", "worker": "text", "lease_token": "text", "returned_token": "text",
-    "lease_seconds": "float8", "attempt": "int", "losses": "int", "from_step": "int", "until_step": "int",
-    "ready": "bool", "verdict": "jsonb", "checkpoint_uri": "text", "checkpoint_step": "int", "why": "jsonb",
-    "told": "jsonb", "started_at": "timestamptz", "finished_at": "timestamptz",
+    "state": "text", "values": "jsonb", "cost": "float8", "reason": "text", "worker": "text", "lease_token": "text",
+    "returned_token": "text", "lease_seconds": "float8", "attempt": "int", "losses": "int", "from_step": "int",
+    "until_step": "int", "ready": "bool", "verdict": "jsonb", "checkpoint_uri": "text", "checkpoint_step": "int",
+    "why": "jsonb", "told": "jsonb", "started_at": "timestamptz", "finished_at": "timestamptz",
 }  # fmt: skip
 _BIRTH = _COLUMNS | {
     "study_id": "uuid", "number": "int", "params": "jsonb", "candidate": "int", "notes": "text", "tags": "text[]"

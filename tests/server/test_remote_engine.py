@@ -1,0 +1,172 @@
+"""An engine in another process: demands go out, answers come back, and the shelf stands between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import uuid
+
+import pytest
+
+from frazil_server.database import create_engine
+from frazil_server.engine import remote
+from frazil_server.engine.engine import LocalEngine
+from frazil_server.engine.remote import Attendant
+from frazil_server.engine.snapshots import Snapshots
+from frazil_server.events.announcer import Announcer
+from frazil_server.trials.commands import Ask
+from frazil_tuner.errors import TryLater
+
+from .conftest import House, _new_database
+
+BAYES = {"name": "bayes", "warmup": 1}
+
+
+class Bench:
+    """Where a worker's fits take place in these tests: a thread of this process."""
+
+    count = 1
+
+    def __init__(self):
+        self.fits = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def run(self, function, policy, study, count, seed):
+        self.fits.append(count)
+        await self.open.wait()
+        return await asyncio.to_thread(function, policy, study, count, seed)
+
+    def close(self):
+        """No processes to end."""
+
+
+class Front(House):
+    """An API process without an engine of its own."""
+
+    def __init__(self, database_url):
+        super().__init__(database_url)
+        self.services = self.app.state.services
+
+    def modelled(self, **definition):
+        """The id of a study with enough finished trials for a fit."""
+        study = self.create(policy=BAYES, **definition)
+        self.tell(self.lease(study, "warm-up"), 0.5)
+        return uuid.UUID(study["id"])
+
+    async def take(self, study_id, worker="w", count=1):
+        answer = await self.services.ask(str(study_id), "default", Ask(worker, count, 60.0), None)
+        return json.loads(answer.body)["trials"]
+
+    @contextlib.asynccontextmanager
+    async def worker(self, bench):
+        """A worker's parts, with connections and memory of their own."""
+        database = create_engine(self.database_url, 4)
+        announcer = Announcer(database, self.database_url)
+        engine = LocalEngine(database, Snapshots(), announcer, bench, defers=True)
+        attendant = Attendant(database, announcer, engine)
+        async with announcer.running():
+            await asyncio.sleep(0.3)  # until it listens
+            yield engine
+            attendant.close()
+        await database.dispose()
+
+
+@pytest.fixture(scope="module")
+def front(postgres_url):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FRAZIL_ENGINE", "remote")
+        front = Front(_new_database(postgres_url))
+    yield front
+    front.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Demands are repeated, and given up, sooner."""
+    monkeypatch.setattr(remote, "REPEAT", 0.3)
+    monkeypatch.setattr(remote, "TRIES", 20)
+
+
+def test_asks_are_served_by_a_worker_elsewhere(front):
+    study, bench = front.modelled(), Bench()
+
+    async def story():
+        async with front.worker(bench):
+            return await asyncio.wait_for(asyncio.gather(*(front.take(study, f"w{i}") for i in range(8))), 30)
+
+    trials = [trial for trials in front.run(story()) for trial in trials]
+    assert len({str(trial["params"]) for trial in trials}) == 8
+    assert {trial["why"]["policy"] for trial in trials} == {"bayes"}
+
+
+def test_two_workers_share_the_demands_without_doing_them_twice(front):
+    study, first, second = front.modelled(), Bench(), Bench()
+
+    async def story():
+        async with front.worker(first), front.worker(second):
+            return await asyncio.wait_for(front.take(study, count=3), 30)
+
+    assert len(front.run(story())) == 3
+    assert first.fits + second.fits == [3]
+
+
+def test_a_demand_whose_worker_died_is_taken_up_by_another(front, impatient):
+    study, dying, bench = front.modelled(), Bench(), Bench()
+    dying.open.clear()
+
+    async def story():
+        asking = asyncio.create_task(front.take(study))
+        async with front.worker(dying) as engine:
+            while not dying.fits:
+                await asyncio.sleep(0.05)
+            engine._demands[study].filler.cancel()  # its connections close, and its lock is free
+        async with front.worker(bench):
+            return await asyncio.wait_for(asking, 30)
+
+    assert len(front.run(story())) == 1
+    assert (dying.fits, bench.fits) == ([1], [1])
+
+
+def test_without_a_worker_an_ask_is_told_to_try_later(front, impatient, monkeypatch):
+    monkeypatch.setattr(remote, "TRIES", 2)
+    study = front.modelled()
+    with pytest.raises(TryLater, match="frazil-server worker") as caught:
+        front.run(front.take(study))
+    assert caught.value.retry_after == 5.0
+
+
+def test_after_a_tell_the_worker_fills_the_shelf_ahead_of_the_ask(front):
+    study, bench = front.modelled(), Bench()
+
+    async def story():
+        async with front.worker(bench):
+            (trial,) = await asyncio.wait_for(front.take(study), 30)
+            client = front._client
+            body = {"lease": trial["lease"]["token"], "values": {"loss": 0.3}}
+            assert (await client.post(f"/api/v1/trials/{trial['id']}:tell", json=body)).is_success
+            async with asyncio.timeout(20):
+                while len(bench.fits) < 2:
+                    await asyncio.sleep(0.05)
+
+    front.run(story())
+    assert bench.fits == [1, 1]
+
+
+def test_a_study_whose_candidates_are_used_up_is_completed(front):
+    study, bench = front.modelled(candidates=[{"lr": 0.1}, {"lr": 0.2}]), Bench()
+
+    async def story():
+        async with front.worker(bench):
+            (trial,) = await asyncio.wait_for(front.take(study, count=5), 30)
+            body = {"lease": trial["lease"]["token"], "values": {"loss": 0.3}}
+            assert (await front._client.post(f"/api/v1/trials/{trial['id']}:tell", json=body)).is_success
+            return await asyncio.wait_for(front.take(study), 30)
+
+    assert front.run(story()) == []
+    assert front.study({"id": study})["state"] == "completed"
+
+
+def test_the_server_says_that_its_engine_is_elsewhere(front):
+    assert front.get("/system").json()["engine"]["executor"] == "remote"
