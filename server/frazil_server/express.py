@@ -73,7 +73,7 @@ class ExpressLane:
         return (
             length is not None
             and length.isdecimal()
-            and int(length) <= self._max_body_bytes
+            and 0 < int(length) <= self._max_body_bytes
             and (header(scope, b"content-type") or "").partition(";")[0].strip() == "application/json"
             and header(scope, b"idempotency-key") is None
         )

@@ -72,6 +72,7 @@ def test_the_express_lane_takes_the_hot_paths_and_nothing_else(house):
         assert not takes(path, content_type="text/plain")
         assert not takes(path, content_length=None)
         assert not takes(path, content_length="²")
+        assert not takes(path, content_length="0")
         assert not takes(path, content_length=str(8 * 2**20 + 1))
         assert not takes(path, idempotency_key="k")
     assert not takes("/studies/a/trials:ask", query=b"project=p")
@@ -134,7 +135,13 @@ def test_every_hot_word_gets_the_same_answer_on_both_lanes(lanes):
         assert shape(one) == shape(other), what
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"lease": "x"', b"nonsense", b"\xff\xfe", b"[" * 100_000, b"1" * 5_000])
+def test_an_empty_body_is_missing_on_both_lanes(lanes, refused):
+    _, *both = lanes
+    for send in both:
+        refused(send(f"/trials/{NOBODY}:heartbeat", b""), 422, "invalid", "")
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"lease": "x"', b"nonsense", b"\xff\xfe", b"[" * 100_000, b"1" * 5_000])
 def test_a_body_that_is_no_json_is_malformed_on_both_lanes(lanes, refused, body):
     _, *both = lanes
     for send in both:

@@ -121,7 +121,9 @@ def test_a_demand_whose_worker_died_is_taken_up_by_another(front, impatient):
         async with front.worker(dying) as engine:
             while not dying.fits:
                 await asyncio.sleep(0.05)
-            engine._demands[study].filler.cancel()  # its connections close, and its lock is free
+            filler = engine._demands[study].filler
+            filler.cancel()  # as its death would, this frees its lock and leaves the demand unanswered
+            await asyncio.wait([filler])
         async with front.worker(bench):
             return await asyncio.wait_for(asking, 30)
 

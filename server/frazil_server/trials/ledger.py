@@ -85,9 +85,10 @@ _LOCK_READY = f"""{_SELECT} WHERE study_id = %(study)s AND (state = 'QUEUED' OR 
     ORDER BY number LIMIT %(count)s FOR UPDATE"""
 _KNOWN = """SELECT m.trial_id, m.metric, m.step, m.value, m.attempt FROM measurements m
     JOIN unnest(%(trials)s::uuid[], %(steps)s::int[]) AS w(trial_id, step) USING (trial_id, step)"""
+# One probe of the index for each pair: as EXISTS it would be planned as a join over all measurements.
 _METRICS = """SELECT t.id AS trial_id, m.metric FROM unnest(%(trials)s::uuid[]) AS t(id)
-    JOIN unnest(%(metrics)s::text[]) AS m(metric)
-      ON EXISTS (SELECT FROM measurements WHERE trial_id = t.id AND metric = m.metric)"""
+    CROSS JOIN unnest(%(metrics)s::text[]) AS m(metric)
+    CROSS JOIN LATERAL (SELECT FROM measurements WHERE trial_id = t.id AND metric = m.metric LIMIT 1) AS found"""
 # A trial's value, best or last along its curve; a told value outranks the curve, failure has none.
 _SCORE = """UPDATE trials t SET objective = CASE
       WHEN t.state IN ('FAILED', 'INFEASIBLE') THEN NULL
