@@ -1,11 +1,12 @@
 """Simple regret of our policies beside Optuna's samplers, on functions whose minimum is known.
 
-    python benchmarks/regret.py [--seeds 5] [--evaluations 50] [--problems branin hartmann6] [--peers …] [--json FILE]
+    python benchmarks/regret.py [--seeds 5] [--evaluations 50] [--problems …] [--peers …] [--json FILE]
 
-Each seed moves the box by up to a tenth of its edges, so that no favourite point (the centre, a corner) is the optimum; the
-known minimum stays inside. Prints the seeds, the versions, the median regret on the way and the CPU seconds per ask.
+Each seed moves the box by up to a tenth of its edges, so that no favourite point (the centre, a corner) is the optimum;
+the known minimum stays inside. Prints the seeds, the versions, the median regret on the way and the CPU seconds per ask.
 """
 
+# ruff: noqa: E402  (the number of threads is set before numpy is imported)
 from __future__ import annotations
 
 import argparse
@@ -24,6 +25,7 @@ for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
 import numpy as np
+
 from frazil_tuner.history import Definition, Objective, Study, Trial, TrialState
 from frazil_tuner.policies import Policy, Start, build
 from frazil_tuner.space import Space

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -70,6 +70,21 @@ class Server:
         self.process.wait(20)
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+@pytest.fixture
+def start_server(database_url: str) -> Iterator[Callable[..., Server]]:
+    """Starts servers on a fresh database; those still running at the end are killed."""
+    servers: list[Server] = []
+
+    def start(**options: str) -> Server:
+        servers.append(Server(database_url, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.process is not None and server.process.poll() is None:
+            server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from .database import create_engine, database_url, migrate
 from .events.routes import router as events
 from .express import ExpressLane
 from .idempotency import Replay, send_replay
-from .middleware import LoopbackGuard, Observer
+from .middleware import LoopbackGuard, Observer, TooLarge
 from .services import Services, utc_now
 from .settings import Settings
 from .studies.best import router as best
@@ -63,7 +63,8 @@ def create_app(settings: Settings | None = None, clock: Callable[[], datetime] =
     app.include_router(operations)
     errors.install(app)
     app.add_exception_handler(Replay, send_replay)
-    app.outermost = Observer(LoopbackGuard(ExpressLane(app.framework, app.state, settings.max_body_bytes)))
+    framework = TooLarge(app.framework)
+    app.outermost = Observer(LoopbackGuard(ExpressLane(framework, app.state, settings.max_body_bytes)))
     return app
 
 

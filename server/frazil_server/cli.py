@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import structlog
 import typer
 import uvicorn
+from fastapi import FastAPI
 
 from .middleware import is_loopback
 from .settings import Settings
@@ -49,7 +50,19 @@ def configure_logging(settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says where it is, once it truly answers."""
+    """Says where it is, once it truly answers, and ends the event streams before it shuts down."""
+
+    def __init__(self, app: FastAPI) -> None:
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=5,
+            server_header=False,
+            proxy_headers=False,
+        )
+        super().__init__(config)
+        self._app = app
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -57,6 +70,10 @@ class _Server(uvicorn.Server):
             host, port = sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             typer.echo(f"Frazil is ready at http://{shown}:{port}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.services.announcer.close()
+        await super().shutdown(sockets)
 
 
 @app.command()
@@ -73,15 +90,7 @@ def serve(host: _HostOption = None, port: _PortOption = None, data_dir: _DataOpt
         )
         raise typer.Exit(2)
     configure_logging(settings)
-    config = uvicorn.Config(
-        create_app(settings),
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=5,
-        server_header=False,
-        proxy_headers=False,
-    )
-    server = _Server(config)
+    server = _Server(create_app(settings))
     signal.signal(signal.SIGTERM, _leave)  # uvicorn raises the signal again when it has shut down
     server.run(sockets=[_bind(settings)])
     if not server.started:

@@ -62,7 +62,8 @@ class Observer:
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = route_template(scope)
         REQUESTS.labels(scope["method"], route, status).inc()
-        SECONDS.labels(route).observe(seconds)
+        if not route.endswith("/events"):  # a stream lasts as long as somebody looks
+            SECONDS.labels(route).observe(seconds)
         log.debug(
             "request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2),
             request_id=scope["frazil.request_id"],
@@ -105,6 +106,27 @@ class LoopbackGuard:
         if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
             return "forbidden", 403, f"Pages of {origin!r} may not use this server."
         return None
+
+
+class TooLarge:
+    """Says in our words what Starlette says in its own: that a body is announced to be too large."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        replaced = False
+
+        async def send_problem(message: Message) -> None:
+            nonlocal replaced
+            if message["type"] == "http.response.start" and message["status"] == 413:
+                replaced = True
+                answer = problem(Request(scope), 413, "payload_too_large", "The body is too large; send it in parts.")
+                await answer(scope, receive, send)
+            elif not replaced:
+                await send(message)
+
+        await self.app(scope, receive, send_problem)
 
 
 def hostname(host: str) -> str:

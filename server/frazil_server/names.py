@@ -9,6 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, StringConstraints
 
+_DEEPEST = 64
+"""Levels of a document; writing JSON back fails at 255."""
+
 
 def _name(value: str) -> str:
     if "/" in value or not value.isprintable() or value != value.strip():
@@ -38,7 +41,9 @@ def _text(value: str) -> str:
 
 
 def _document(value: dict[str, Any]) -> dict[str, Any]:
-    for part in _parts_of(value):
+    for part, depth in _parts_of(value):
+        if depth > _DEEPEST:
+            raise ValueError(f"must not be nested deeper than {_DEEPEST} levels")
         if isinstance(part, str):
             _text(part)
         elif isinstance(part, int | float) and not abs(part) < math.inf:
@@ -46,18 +51,16 @@ def _document(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _parts_of(value: Any) -> Iterator[Any]:
-    """Every key and every scalar of a JSON value, at any depth."""
-    waiting = [value]
+def _parts_of(value: Any) -> Iterator[tuple[Any, int]]:
+    """Every value inside a JSON value and every key, with its depth."""
+    waiting = [(value, 0)]
     while waiting:
-        part = waiting.pop()
+        part, depth = waiting.pop()
+        yield part, depth
         if isinstance(part, dict):
-            yield from part
-            waiting += part.values()
+            waiting += ((inner, depth + 1) for inner in (*part, *part.values()))
         elif isinstance(part, list):
-            waiting += part
-        else:
-            yield part
+            waiting += ((inner, depth + 1) for inner in part)
 
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_name)]

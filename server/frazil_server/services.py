@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from . import sweeper, wire
 from .database import transaction
-from .engine.engine import Engine, LocalEngine
+from .engine.engine import Engine, LocalEngine, end
 from .engine.remote import RemoteEngine
 from .engine.snapshots import Snapshots
 from .engine.workers import Workers
@@ -71,10 +71,8 @@ class Services:
             async with self.announcer.running():
                 yield
         finally:
-            for chore in chores:
-                chore.cancel()
-            await asyncio.gather(*chores, return_exceptions=True)
-            self.engine.close()
+            await end(chores)
+            await self.engine.close()
 
     async def _sweep(self) -> None:
         while True:

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
+from starlette.responses import PlainTextResponse
 
 from frazil_tuner.policies import describe
 
@@ -48,7 +49,7 @@ async def ready(connection: Connection) -> Response:
     return wire.Json({"status": "ready"})
 
 
-@operations.get("/metrics")
+@operations.get("/metrics", response_class=PlainTextResponse)
 async def metrics() -> Response:
     """Prometheus metrics."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

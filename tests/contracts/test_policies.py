@@ -78,7 +78,7 @@ class PolicyContract:
         state: TrialState = TrialState.COMPLETED,
         **more: Any,
     ) -> Trial:
-        """A trial as the service would store it: told if there is no resource, with a curve to the maximum if there is."""
+        """A trial as the service stores it: told if there is no resource, with a curve to the maximum if there is."""
         if self.resource is None:
             return Trial(number, params, state, values={"loss": value}, **more)
         curve: Curve = tuple((step, value) for step in range(1, self.resource.max + 1))

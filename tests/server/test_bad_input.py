@@ -36,8 +36,8 @@ SPACES: dict[str, tuple[Any, str]] = {
     "NaN": ([real(low=NAN)], "/space/0/low"),
     "infinity": ([real(high=float("inf"))], "/space/0/high"),
     "a huge integer": ([real(high=HUGE)], "/space/0/high"),
-    "low = high": ([real(low=1.0)], "/space/0"),
-    "low > high": ([choice("a"), real(low=2.0)], "/space/1"),
+    "low = high": ([real(low=1.0)], "/space/0/low"),
+    "low > high": ([choice("a"), real(low=2.0)], "/space/1/low"),
     "log of zero": ([real(low=0.0, log=True)], "/space/0/low"),
     "log of a negative bound": ([real(low=-1.0, log=True)], "/space/0/low"),
     "complement log of one": ([real(high=1.0, log="complement")], "/space/0/high"),
@@ -88,7 +88,7 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "a number for a name": ({"name": 7}, "/name"),
     "a project with a slash": ({"project": "a/b"}, "/project"),
     "an unknown field": ({"nmae": "x"}, "/nmae"),
-    "an unknown field with half a character": ({HALF: "x"}, f"/{HALF}"),
+    "an unknown field with half a character": ({HALF: "x"}, ""),
     "no objectives": ({"objectives": []}, "/objectives"),
     "an object for objectives": ({"objectives": {"metric": "loss"}}, "/objectives"),
     "two objectives": ({"objectives": [{"metric": "loss"}, {"metric": "size"}]}, "/objectives/1"),
@@ -493,19 +493,17 @@ def test_a_body_that_is_no_object_is_refused(life, refused, method, body):
     assert life.is_as_it_was()
 
 
-@pytest.mark.parametrize("levels", [50, 150, 300, 500, 800, 950, 1_200])
+@pytest.mark.parametrize("levels", [50, 64, 150, 300, 800, 950, 1_200])
 def test_deep_nesting_is_an_answer_and_never_a_crash(house, levels):
-    nested: Any = json.loads(deep(50))
     lr = {"name": "lr", "type": "float", "low": 0.001, "high": 1.0}
     frame = {"name": f"deep-{uuid.uuid4().hex}", "objectives": [{"metric": "loss"}], "space": [lr], "metadata": {}}
     for field, value in (("metadata", "@"), ("space", ["@"]), ("space", [lr | {"when": {"x": "@"}}]), ("policy", "@")):
         text = json.dumps(frame | {field: value}).replace('"@"', deep(levels).decode())
         response = house.post("/studies", text.encode())
-        assert response.status_code in (201, 400, 422), response.text
-        if response.status_code == 201:
-            assert house.get(f"/studies/{frame['name']}").is_success
-            house.call("DELETE", f"/studies/{frame['name']}")
-    assert nested
+        kept = field == "metadata" and levels < 65
+        assert response.status_code in ((201,) if kept else (400, 422)), response.text
+        if kept:
+            assert house.get(f"/studies/{frame['name']}").json()["metadata"] == json.loads(deep(levels))
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", None])

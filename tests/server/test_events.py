@@ -180,6 +180,25 @@ def test_an_event_that_commits_late_is_neither_skipped_nor_sent_twice(
         assert follower.next()["data"]["notes"] == "and on"
 
 
+def test_an_event_that_was_written_earlier_but_commits_later_is_not_skipped(
+    client: httpx2.Client, study: str, postgres_url: str
+) -> None:
+    insert = "INSERT INTO events (study_id, kind, data) VALUES (%s, %s, '{}')"
+    with (
+        psycopg.connect(postgres_url) as older,
+        psycopg.connect(postgres_url) as younger,
+        following(client, study) as follower,
+    ):
+        follower.next()
+        older.execute("SELECT pg_current_xact_id()")
+        younger.execute(insert, (study, "smaller.id"))
+        older.execute(insert, (study, "larger.id"))
+        older.commit()
+        assert follower.next()["event"] == "larger.id"
+        younger.commit()
+        assert follower.next()["event"] == "smaller.id"
+
+
 def test_a_stream_that_begins_amid_open_transactions_gets_their_events(
     client: httpx2.Client, study: str, postgres_url: str
 ) -> None:
@@ -332,3 +351,18 @@ def add_study(connection: psycopg.Connection[Any], study_id: uuid.UUID) -> None:
         VALUES (%s, %s, 'bare', '{}', '{}', '{}')""",
         (study_id, project_id),
     )
+
+
+def test_a_server_told_to_end_ends_its_streams_and_then_itself(start_server: Any) -> None:
+    server = start_server()
+    with httpx2.Client(base_url=f"{server.url}/api/v1", timeout=20) as client:
+        body = {"name": "ends", "space": SPACE, "objectives": [{"metric": "loss"}]}
+        client.post("/studies", json=body).raise_for_status()
+        with client.stream("GET", "/studies/ends/events") as response:
+            lines = response.iter_lines()
+            assert next(lines)
+            began = time.monotonic()
+            server.stop()
+            for _ in lines:
+                pass  # the stream ends without an error
+        assert time.monotonic() - began < 4, "the stream was waited out"

@@ -69,7 +69,8 @@ class Front(House):
         async with announcer.running():
             await asyncio.sleep(0.3)  # until it listens
             yield engine
-            attendant.close()
+        await attendant.close()
+        await engine.close()
         await database.dispose()
 
 

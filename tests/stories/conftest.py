@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import frazil
@@ -37,11 +38,11 @@ def eventually(look: Callable[[], Any], what: str, seconds: float = 30.0) -> Any
 class Worker:
     """A process that runs training.py."""
 
-    def __init__(self, server: Server, study: frazil.Study, folder: Path, options: dict[str, Any]) -> None:
+    def __init__(self, url: str, study: frazil.Study, folder: Path, options: dict[str, Any]) -> None:
         self._log = folder / f"{uuid.uuid4().hex}.log"
         given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
         command = [sys.executable, str(TRAINING), study.name, str(self._log), str(folder), *given]
-        self.process = subprocess.Popen(command, env={**os.environ, "FRAZIL_URL": server.url}, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(command, env={**os.environ, "FRAZIL_URL": url}, stderr=subprocess.PIPE)
 
     def diary(self, *words: str) -> list[Line]:
         """What it has done so far, or of that only what these words name."""
@@ -91,8 +92,8 @@ def hire(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     """Starts training processes, which share a folder for their checkpoints."""
     workers: list[Worker] = []
 
-    def start(server: Server, study: frazil.Study, **options: Any) -> Worker:
-        workers.append(Worker(server, study, tmp_path, options))
+    def start(url: str, study: frazil.Study, **options: Any) -> Worker:
+        workers.append(Worker(url, study, tmp_path, options))
         return workers[-1]
 
     yield start
@@ -107,14 +108,21 @@ def create() -> Iterator[Callable[..., frazil.Study]]:
     """Makes a study on a server; what is not said is small."""
     clients: list[frazil.Client] = []
 
-    def make(server: Server, **given: Any) -> frazil.Study:
-        clients.append(frazil.Client(server.url, patience=30.0))
+    def make(url: str, **given: Any) -> frazil.Study:
+        clients.append(frazil.Client(url, patience=30.0))
         definition = {"space": SPACE, "minimize": "loss", "policy": "random", "seed": 1}
         return clients[-1].create_study(f"story-{uuid.uuid4().hex}", **{**definition, **given})
 
     yield make
     for client in clients:
         client.close()
+
+
+def engine_workers(server: Server) -> list[psutil.Process]:
+    """The processes in which a server has its models fitted."""
+    assert server.process is not None
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 def the_books_balance(study: frazil.Study, workers: list[Worker]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 
 import frazil
 
-from .conftest import eventually, the_books_balance
+from .conftest import engine_workers, eventually, the_books_balance
 
 OUTAGE = 0.5
 
@@ -38,8 +38,8 @@ def test_a_killed_server_loses_no_acknowledged_report_and_the_clients_carry_on(
     embedded, serve, create, hire, database_dies_too
 ):
     server = serve("", FRAZIL_DATA_DIR=str(embedded))
-    study = create(server, resource=frazil.Resource("epoch", max=9), policy="asha", budget={"resource": 300})
-    workers = [hire(server, study) for _ in range(4)]
+    study = create(server.url, resource=frazil.Resource("epoch", max=9), policy="asha", budget={"resource": 200})
+    workers = [hire(server.url, study) for _ in range(4)]
     eventually(lambda: sum(len(worker.diary("acknowledged")) for worker in workers) >= 40, "40 acknowledged reports")
     (postmaster,) = processes_in(embedded)
     server.kill()
@@ -50,10 +50,30 @@ def test_a_killed_server_loses_no_acknowledged_report_and_the_clients_carry_on(
         psutil.wait_procs(family, timeout=10)
     time.sleep(OUTAGE)
     so_far = sum(len(worker.diary("acknowledged")) for worker in workers)
-    assert so_far < 300, "the study was over before the server was killed"
+    assert so_far < 200, "the study was over before the server was killed"
     server.start()
     for worker in workers:
         worker.finish()
     records = the_books_balance(study, workers)
     assert study.state == "completed"
-    assert study.info["steps_used"] == sum(record["last_step"] for record in records) == 300
+    assert study.info["steps_used"] == sum(record["last_step"] for record in records) == 200
+
+
+def test_a_server_that_is_told_to_end_leaves_no_process_behind(embedded, serve):
+    server = serve("", FRAZIL_DATA_DIR=str(embedded), FRAZIL_ENGINE_PREWARM="true")
+    family = processes_in(embedded) + eventually(lambda: engine_workers(server), "a worker process")
+    server.stop()
+    assert server.process.returncode == 128 + signal.SIGTERM
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+
+
+def test_a_server_that_was_killed_leaves_only_the_database_and_the_next_one_takes_care_of_that(embedded, serve):
+    server = serve("", FRAZIL_DATA_DIR=str(embedded), FRAZIL_ENGINE_PREWARM="true")
+    workers = eventually(lambda: engine_workers(server), "a worker process")
+    (postmaster,) = processes_in(embedded)
+    server.kill()
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
+    server.start()
+    assert processes_in(embedded) == [postmaster]
+    server.stop()
+    assert psutil.wait_procs([postmaster], timeout=10)[1] == []

@@ -9,8 +9,8 @@ from .conftest import the_books_balance
 
 def test_four_processes_finish_a_study_with_nothing_lost(database_url, serve, create, hire):
     server = serve(database_url)
-    study = create(server, resource=frazil.Resource("epoch", max=9), policy="asha", budget={"resource": 200})
-    workers = [hire(server, study) for _ in range(4)]
+    study = create(server.url, resource=frazil.Resource("epoch", max=9), policy="asha", budget={"resource": 200})
+    workers = [hire(server.url, study) for _ in range(4)]
     for worker in workers:
         worker.finish()
     records = the_books_balance(study, workers)

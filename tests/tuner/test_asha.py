@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,9 @@ from frazil_tuner.history import Definition, Objective, Resource, Study, Trial, 
 from frazil_tuner.policies import Continue, Pause, Resume, Start, build
 from frazil_tuner.policies.asha import Asha, rungs_of
 from frazil_tuner.space import Space
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SPACE = Space.from_json([{"name": "lr", "type": "float", "low": 1e-4, "high": 1, "log": True}])
 EPOCHS = Resource("epoch", 27)
@@ -223,7 +226,7 @@ class TestWholeStudies:
         trials = self.run(120)
         counts = [sum(one.last_step >= rung for one in trials) for rung in (1, 3, 9, 27)]
         assert counts[0] > 60
-        for below, above in zip(counts, counts[1:], strict=False):
+        for below, above in pairwise(counts):
             assert below // 3 - 3 <= above <= below // 3 + 3
 
     def test_it_spends_its_epochs_on_the_good_ones(self) -> None:

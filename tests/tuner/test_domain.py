@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +12,9 @@ from frazil_tuner.history import Definition, Objective, Study, Trial, TrialState
 from frazil_tuner.policies import domain as domains
 from frazil_tuner.policies.domain import ENUMERABLE, Domain, Everywhere, Listed, domain_of
 from frazil_tuner.space import Space
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FLOAT = Space.from_json([{"name": "x", "type": "float", "low": 0, "high": 1}, {"name": "c", "type": "bool"}])
 SMALL = Space.from_json([{"name": "i", "type": "int", "low": 0, "high": 9}, {"name": "c", "type": "bool"}])
@@ -68,7 +70,8 @@ def test_a_large_finite_space_is_compared_with_what_was_tried() -> None:
     fresh = [domain.take_random() for _ in range(3)]
     assert all(point is not None and point.params["i"] >= ENUMERABLE - 499 for point in fresh)
     nearest = domain.take_nearest(np.array([0.0]))
-    assert nearest is not None and nearest.params["i"] >= ENUMERABLE - 499
+    assert nearest is not None
+    assert nearest.params["i"] >= ENUMERABLE - 499
 
 
 def test_candidates_are_taken_by_index_whatever_their_params() -> None:

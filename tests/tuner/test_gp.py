@@ -8,6 +8,9 @@ import gpytorch
 import pytest
 import torch
 from botorch.models import SingleTaskGP
+from gpytorch.kernels import MaternKernel
+from gpytorch.likelihoods import GaussianLikelihood
+from gpytorch.priors import LogNormalPrior
 from torch import Tensor
 
 from frazil_tuner.surrogates import SURROGATES, Evidence, FitFailed, Surrogate
@@ -34,7 +37,10 @@ class TestAgainstBotorch:
     @pytest.fixture
     def theirs(self) -> SingleTaskGP:
         seen = evidence(12, 3)
-        model = SingleTaskGP(seen.X, seen.y[:, None], outcome_transform=None)
+        lengths = LogNormalPrior(0.5 * math.log(3) - 0.5, 1.0)
+        matern = MaternKernel(nu=2.5, ard_num_dims=3, lengthscale_prior=lengths)
+        noise = GaussianLikelihood(LogNormalPrior(-6.0, 3.0))
+        model = SingleTaskGP(seen.X, seen.y[:, None], None, noise, matern, outcome_transform=None)
         model.covar_module.lengthscale = self.LENGTHS
         model.likelihood.noise = self.NOISE
         model.mean_module.constant = believe(seen, Hyperparameters(self.LENGTHS, self.NOISE)).mean
@@ -58,7 +64,7 @@ class TestAgainstBotorch:
         lengths = theirs.covar_module.lengthscale_prior.log_prob(self.LENGTHS).sum()
         noise = theirs.likelihood.noise_covar.noise_prior.log_prob(self.NOISE)
         ours, _ = log_prior(Hyperparameters(self.LENGTHS, self.NOISE))
-        assert ours.item() == pytest.approx((lengths + noise).item(), abs=1e-8)
+        assert ours.item() == pytest.approx((lengths + noise).item(), abs=1e-6)
 
 
 class TestKernel:
@@ -67,7 +73,8 @@ class TestKernel:
         lengths = torch.tensor([0.5, 2.0], dtype=torch.float64)
         a = torch.tensor([[0.1, 0.25]], dtype=torch.float64)
         b = torch.tensor([[0.1, 0.25], [0.1, 0.5], [0.1, 0.75], [0.6, 0.75]], dtype=torch.float64)
-        expected = [1.0, math.exp(-0.5), math.exp(-0.5), math.exp(-0.5 - 0.5)]
+        near, matern = math.exp(-0.5), (1 + math.sqrt(5) + 5 / 3) * math.exp(-math.sqrt(5))
+        expected = [1.0, near, near, near * matern]
         assert kernel(a, b, lengths, unordered)[0].tolist() == pytest.approx(expected)
 
     def test_its_gradient_is_exact(self) -> None:
@@ -106,7 +113,8 @@ class SurrogateContract:
         mean, sd = belief.posterior(evidence(5, 2, unordered, seed=1).X)
         assert mean.shape == (1, 5)
         assert belief.incumbent.shape == (1,)
-        assert bool(mean.isfinite().all()) and bool((sd > 0).all())
+        assert mean.isfinite().all()
+        assert (sd > 0).all()
 
     def test_it_is_surer_where_it_has_looked(self) -> None:
         seen = evidence(10)
@@ -129,7 +137,7 @@ class SurrogateContract:
 
     def test_its_posterior_can_be_differentiated(self) -> None:
         belief = self.surrogate.fit(evidence(6))
-        assert torch.autograd.gradcheck(lambda x: belief.posterior(x), (uniform(3, 2, seed=2).requires_grad_(),))
+        assert torch.autograd.gradcheck(belief.posterior, (uniform(3, 2, seed=2).requires_grad_(),))
 
     def test_imagined_outcomes_follow_the_belief(self) -> None:
         belief = self.surrogate.fit(evidence(6))

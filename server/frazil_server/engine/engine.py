@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -62,7 +62,7 @@ class Engine(Protocol):
     async def recommend(self, policy: Policy, spec: Mapping[str, Any], study: Study) -> Recommendation | None: ...
     def nudge(self, study_id: uuid.UUID) -> None: ...
     def describe(self) -> dict[str, Any]: ...
-    def close(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -188,8 +188,17 @@ class LocalEngine:
     def describe(self) -> dict[str, Any]:
         return {"executor": "local", "workers": self.workers.count}
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Gives up what is under way, and its connections."""
+        await end([demand.filler for demand in self._demands.values() if demand.filler])
         self.workers.close()
+
+
+async def end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancels tasks and waits until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _wake(waiters: Sequence[tuple[int, asyncio.Future[int]]], made: int) -> None:

@@ -25,7 +25,7 @@ from frazil_tuner.policies import Policy, Recommendation
 from ..database import create_engine, database_url, migrate, transaction
 from ..events.announcer import Announcer
 from ..settings import Settings
-from .engine import LocalEngine
+from .engine import LocalEngine, end
 from .snapshots import Snapshots
 from .workers import Workers
 
@@ -61,9 +61,8 @@ class _Errands:
         if not task.cancelled() and (error := task.exception()):
             log.warning("errand_failed", error=str(error))
 
-    def cancel(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+    async def close(self) -> None:
+        await end(tuple(self._tasks))
 
 
 class RemoteEngine:
@@ -106,8 +105,8 @@ class RemoteEngine:
     def describe(self) -> dict[str, Any]:
         return {"executor": "remote", "workers": 0}
 
-    def close(self) -> None:
-        self._errands.cancel()
+    async def close(self) -> None:
+        await self._errands.close()
 
 
 class Attendant:
@@ -134,8 +133,8 @@ class Attendant:
         else:
             await _say(self._database, SUPPLY, demand, made)
 
-    def close(self) -> None:
-        self._errands.cancel()
+    async def close(self) -> None:
+        await self._errands.close()
 
 
 async def run_worker(settings: Settings) -> None:
@@ -154,6 +153,6 @@ async def run_worker(settings: Settings) -> None:
     async with announcer.running():
         log.info("worker_ready", workers=workers.count)
         await stop.wait()
-    attendant.close()
-    engine.close()
+    await attendant.close()
+    await engine.close()
     await database.dispose()

@@ -36,6 +36,14 @@ class Announcer:
         self._waiters: dict[uuid.UUID, set[asyncio.Event]] = {}
         self._hearers: dict[str, Callable[[str], None]] = {CHANNEL: self._wake}
         self._tasks: list[asyncio.Task[None]] = []
+        self.closing = False
+
+    def close(self) -> None:
+        """The server is about to end: wakes everybody who waits for news, so that streams end by themselves."""
+        self.closing = True
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.set()
 
     def touch(self, study_id: uuid.UUID) -> None:
         """Call it after a commit that changed the study."""

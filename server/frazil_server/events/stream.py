@@ -78,7 +78,8 @@ async def now(connection: AsyncConnection) -> Position:
 async def follow(
     database: AsyncEngine, announcer: Announcer, study_id: uuid.UUID, position: Position
 ) -> AsyncIterator[dict[str, Any] | None]:
-    """Every event after `position`, until the study is deleted or the database is lost; None after a long silence.
+    """Every event after `position`, until the study is deleted, the database lost or the server ended; None after a
+    long silence.
 
     Holds a connection while it looks, and none while it waits.
     """
@@ -87,7 +88,7 @@ async def follow(
         while True:
             news.clear()
             rows = await _look(database, study_id, position)
-            if rows is None:
+            if rows is None or announcer.closing:
                 return
             for row in rows:
                 yield view(row)

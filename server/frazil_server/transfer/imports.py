@@ -7,7 +7,6 @@ import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from hashlib import sha256
 from typing import IO, Any
 
@@ -32,12 +31,10 @@ _IN_MEMORY = 4 * 2**20
 _CHUNK = 4 * 2**20
 _LONGEST_LINE = 256 * 2**20
 
-# What a ledger does not write: it belongs to people, or is the database's own when a trial is born here.
+# What a ledger leaves to the database when a trial is born.
 _KEEP = text(
-    """UPDATE trials t SET notes = r.notes, tags = r.tags, excluded = r.excluded,
-        created_at = coalesce(r.created_at, t.created_at)
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-      AS r(id uuid, notes text, tags text[], excluded bool, created_at timestamptz)
+    """UPDATE trials t SET excluded = r.excluded, created_at = coalesce(r.created_at, t.created_at)
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, excluded bool, created_at timestamptz)
     WHERE t.id = r.id"""
 )
 _TAKEN = text("SELECT candidate FROM trials WHERE study_id = :study AND candidate IS NOT NULL")
@@ -184,10 +181,10 @@ class _Intake:
             raise within(index, "/params", error) from None
         trial = TrialRecord(
             uuid7(), study.id, study.next_number, TrialState(line.state), params, self._candidate(line, params, index),
-            values=told_values(line.values), told=line.told, cost=line.cost, reason=line.reason, worker=line.worker,
-            why=line.why, attempt=line.attempt, losses=line.losses, from_step=line.from_step, step=line.step,
-            last_step=line.last_step, until_step=line.until_step, ready=line.ready, started_at=line.started_at,
-            finished_at=line.finished_at,
+            line.notes, line.tags, values=told_values(line.values), told=line.told, cost=line.cost, reason=line.reason,
+            worker=line.worker, why=line.why, attempt=line.attempt, losses=line.losses, from_step=line.from_step,
+            step=line.step, last_step=line.last_step, until_step=line.until_step, ready=line.ready,
+            started_at=line.started_at, finished_at=line.finished_at,
         )  # fmt: skip
         if line.checkpoint is not None:
             trial.checkpoint_uri, trial.checkpoint_step = line.checkpoint.uri, line.checkpoint.step
@@ -252,17 +249,7 @@ def _points(trial_id: uuid.UUID, line: TrialLine) -> Iterator[Point]:
 async def _store(ledger: Ledger, chunk: Sequence[Taken]) -> None:
     """Writes a chunk, and lets go of it."""
     await ledger.flush()
-    rows = [_kept(trial, line) for trial, line in chunk]
+    rows = [{"id": trial.id, "excluded": line.excluded, "created_at": line.created_at} for trial, line in chunk]
     await ledger.connection.execute(_KEEP, {"rows": to_json(rows).decode()})
     await ledger.score([trial.id for trial, _ in chunk])
     ledger.trials.clear()
-
-
-def _kept(trial: TrialRecord, line: TrialLine) -> dict[str, str | bool | list[str] | datetime | uuid.UUID | None]:
-    return {
-        "id": trial.id,
-        "notes": line.notes,
-        "tags": line.tags,
-        "excluded": line.excluded,
-        "created_at": line.created_at,
-    }

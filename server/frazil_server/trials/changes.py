@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from frazil_tuner.errors import Conflict, FrazilError, Problem, Refused
@@ -20,6 +20,7 @@ from ..errors import NotFound
 from ..events.models import Event
 from ..ids import uuid7
 from ..studies.models import Candidates
+from ..suggestions.models import Suggestion
 from . import rules
 from .ledger import Ledger
 from .models import Trial
@@ -139,6 +140,9 @@ async def _refuse_taken(ledger: Ledger, added: Sequence[TrialRecord]) -> None:
         if candidate in taken:
             raise _refused(f"/trials/{index}", "params", f"candidate {candidate} has a trial already")
         taken.add(candidate)
+    if wanted:
+        shelved = delete(Suggestion).where(Suggestion.study_id == ledger.study.id, Suggestion.candidate.in_(wanted))
+        await ledger.connection.execute(shelved)
 
 
 async def correct(connection: AsyncConnection, trial_id: uuid.UUID, patch: TrialPatch) -> dict[str, Any]:
@@ -151,7 +155,7 @@ async def correct(connection: AsyncConnection, trial_id: uuid.UUID, patch: Trial
     data: dict[str, Any] = dict(given)
     if patch.values is not None:
         data |= {"values": told_values(patch.values), "before": trial.values}
-        _check_correction(ledger, trial, data["values"])
+        await _check_correction(ledger, trial, data["values"])
         trial.values = data["values"]
         ledger.changed(trial)
     if given:
@@ -166,11 +170,12 @@ async def correct(connection: AsyncConnection, trial_id: uuid.UUID, patch: Trial
     return await get(connection, trial_id)
 
 
-def _check_correction(ledger: Ledger, trial: TrialRecord, values: dict[str, Any]) -> None:
+async def _check_correction(ledger: Ledger, trial: TrialRecord, values: dict[str, Any]) -> None:
     if not trial.finished:
         detail = "only a finished trial's values can be corrected"
         raise Conflict(f"Trial {trial.number} is {trial.state}; {detail}.", code="trial_state")
-    rules.check_values(ledger.study, rules.Told(TrialState.PRUNED, values), set())
+    measured = await ledger.metrics([trial.id], {ledger.study.metric, *values})
+    rules.check_values(ledger.study, rules.Told(trial.state, values), measured[trial.id])
 
 
 async def study_of(connection: AsyncConnection, trial_id: uuid.UUID) -> uuid.UUID:

@@ -31,7 +31,7 @@ SPREAD = 512
 NEARBY = 32
 """Points around each seed, at distances from a tenth to a thousandth of the cube's edge."""
 
-CLIMBERS = 4
+CLIMBERS = 8
 """How many of the best Sobol points, and as many of the best nearby points, climb."""
 
 ROUNDS = 32

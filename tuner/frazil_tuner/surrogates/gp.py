@@ -16,14 +16,13 @@ from .base import Belief, Evidence, FitFailed
 if TYPE_CHECKING:
     from ..numerics import Floats
 
-LENGTH_SPREAD = math.sqrt(3.0)
+LENGTH_CENTRE, LENGTH_SPREAD = -0.5, 1.0
 SHORTEST, LONGEST = 2.5e-2, 1e3
-"""Length scales in units of the cube's edge."""
+"""Length scales in units of the cube's edge: log ℓ ~ N(LENGTH_CENTRE + ½ log d, LENGTH_SPREAD²) within the bounds."""
 
-NOISE_SPREAD = 1.0
-NOISE_CENTRE = -4.0
+NOISE_CENTRE, NOISE_SPREAD = -6.0, 3.0
 LEAST_NOISE, MOST_NOISE = 1e-6, 1e1
-"""Noise variances in units of the outcomes' variance."""
+"""Noise variances in units of the outcomes' variance: log σ² ~ N(NOISE_CENTRE, NOISE_SPREAD²), so usually little."""
 
 LEAST_VARIANCE = 1e-12
 
@@ -37,18 +36,24 @@ class Hyperparameters:
 
 
 def kernel(a: Tensor, b: Tensor, lengths: Tensor, unordered: Tensor) -> Tensor:
-    """Correlations (m, n) between rows a (m, d) and b (n, d): 1 at equal points, infinitely differentiable.
+    """Correlations (m, n) between rows a (m, d) and b (n, d): Matérn 5/2 in ordered columns, Hamming in the others.
 
-    k(a, b) = exp(-½ Σ_ordered (a_j - b_j)² / ℓ_j² - Σ_unordered [a_j ≠ b_j] / ℓ_j)
+    k(a, b) = (1 + √5 r + 5/3 r²) exp(-√5 r - h)
+    r² = Σ_ordered (a_j - b_j)² / ℓ_j²,  h = Σ_unordered [a_j ≠ b_j] / ℓ_j
     """
-    ordered = ~unordered
-    x, z = a[:, ordered] / lengths[ordered], b[:, ordered] / lengths[ordered]
-    squared = (x.square().sum(1)[:, None] + z.square().sum(1) - 2 * x @ z.T).clamp_min(0.0)
-    exponent = -0.5 * squared
-    if unordered.any():
-        differs = (a[:, None, unordered] != b[None, :, unordered]).to(a.dtype)  # (m, n, u)
-        exponent = exponent - differs @ lengths[unordered].reciprocal()
-    return exponent.exp()
+    r, h = _distances(a, b, lengths, unordered)
+    return (1 + r + r.square() / 3) * (-r - h).exp()
+
+
+def _distances(a: Tensor, b: Tensor, lengths: Tensor, unordered: Tensor) -> tuple[Tensor, Tensor]:
+    """√5 r and h (m, n) of the kernel."""
+    x, z = (rows[:, ~unordered] / lengths[~unordered] for rows in (a, b))
+    squared = x.square().sum(1)[:, None] + z.square().sum(1) - 2 * x @ z.T
+    r = (5 * squared).clamp_min(1e-20).sqrt()  # away from zero, where the root has no slope
+    if not unordered.any():
+        return r, torch.zeros_like(r)
+    differs = (a[:, None, unordered] != b[None, :, unordered]).to(a.dtype)  # (m, n, unordered columns)
+    return r, differs @ lengths[unordered].reciprocal()
 
 
 def log_evidence(evidence: Evidence, hyper: Hyperparameters) -> tuple[Tensor, Tensor]:
@@ -57,29 +62,41 @@ def log_evidence(evidence: Evidence, hyper: Hyperparameters) -> tuple[Tensor, Te
     log N(y; μ1, K),  K = k(X, X) + σ²I,  μ = 1ᵀK⁻¹y / 1ᵀK⁻¹1
     ∂/∂θ = ½ tr((ααᵀ - K⁻¹) ∂K/∂θ),  α = K⁻¹(y - μ1)        Rasmussen and Williams 2006, eq. (5.9)
     """
-    correlation = kernel(evidence.X, evidence.X, hyper.lengths, evidence.unordered)
+    r, h = _distances(evidence.X, evidence.X, hyper.lengths, evidence.unordered)
+    decay = (-r - h).exp()
+    correlation = (1 + r + r.square() / 3) * decay
     L = _cholesky(correlation, hyper.noise)
     residual = evidence.y - _most_likely_mean(L, evidence.y)
     alpha = torch.cholesky_solve(residual[:, None], L)[:, 0]
     value = -0.5 * residual @ alpha - L.diagonal().log().sum() - 0.5 * len(residual) * math.log(2 * math.pi)
     pull = torch.outer(alpha, alpha) - torch.cholesky_inverse(L)  # (n, n)
-    by_length = _pull_on_lengths(evidence, pull * correlation, hyper.lengths)
+    ordered = _pull_on_ordered(evidence.X, pull * (1 + r) * decay * 5 / 3, hyper.lengths)
+    unordered = _pull_on_unordered(evidence.X, pull * correlation, hyper.lengths, evidence.unordered)
+    by_length = torch.where(evidence.unordered, unordered, ordered)
     return value, 0.5 * torch.cat([by_length, hyper.noise * pull.trace()[None]])
 
 
-def _pull_on_lengths(evidence: Evidence, W: Tensor, lengths: Tensor) -> Tensor:
-    """Σ_ab W_ab δ_ab,j (d,) for symmetric W: δ is (a_j - b_j)² / ℓ_j² in ordered columns, [a_j ≠ b_j] / ℓ_j in others."""
-    X = evidence.X - evidence.X.mean(0)
-    apart = 2 * (W.sum(1) @ X.square() - (X * (W @ X)).sum(0)) / lengths.square()
-    for j in evidence.unordered.nonzero()[:, 0]:
-        apart[j] = W[X[:, None, j] != X[None, :, j]].sum() / lengths[j]
-    return apart
+def _pull_on_ordered(X: Tensor, W: Tensor, lengths: Tensor) -> Tensor:
+    """Σ_ab W_ab (a_j - b_j)² / ℓ_j² (d,) for symmetric W (n, n), without an array of n × n × d."""
+    X = X - X.mean(0)
+    return 2 * (W.sum(1) @ X.square() - (X * (W @ X)).sum(0)) / lengths.square()
+
+
+def _pull_on_unordered(X: Tensor, W: Tensor, lengths: Tensor, unordered: Tensor) -> Tensor:
+    """Σ_ab W_ab [a_j ≠ b_j] / ℓ_j (d,) in the unordered columns, 0 in the others."""
+    pulls = torch.zeros_like(lengths)
+    for j in unordered.nonzero()[:, 0]:
+        pulls[j] = W[X[:, None, j] != X[None, :, j]].sum() / lengths[j]
+    return pulls
 
 
 def log_prior(hyper: Hyperparameters) -> tuple[Tensor, Tensor]:
     """Log density () of the dimension-scaled prior, and its slope (d + 1,) in log ℓ and log σ².
 
-    ℓ_j ~ LogNormal(√2 + ½ log d, √3),   σ² ~ LogNormal(-4, 1)        Hvarfner, Hellsten and Nardi 2024
+    ℓ_j ~ LogNormal(½ log d - ½, 1),   σ² ~ LogNormal(-6, 3)
+
+    Scaled with the dimension as in Hvarfner, Hellsten and Nardi 2024, but narrower: under their wide prior a column
+    that matters little so far is taken for flat, and the search sticks to the border of the cube.
     """
     d = len(hyper.lengths)
     log = torch.cat([hyper.lengths, hyper.noise[None]]).log()
@@ -101,7 +118,10 @@ def most_probable(evidence: Evidence) -> Hyperparameters:
         prior, slope = log_prior(hyper)
         return -(likelihood + prior).item(), -(pull + slope).numpy()
 
-    starts = [np.array([length] * d + [math.log(1e-2)]) for length in (_length_centre(d) - LENGTH_SPREAD**2, -0.7)]
+    starts = [
+        np.array([length] * d + [math.log(1e-2)])
+        for length in (_length_centre(d) - LENGTH_SPREAD**2, _length_centre(d) + 1)
+    ]
     fits = [minimize(loss, np.clip(start, *bounds.T), jac=True, method="L-BFGS-B", bounds=bounds) for start in starts]
     best = min(fits, key=lambda fit: fit.fun if math.isfinite(fit.fun) else math.inf)
     if not (math.isfinite(best.fun) and np.isfinite(best.x).all()):
@@ -116,12 +136,12 @@ def _hyperparameters(theta: Floats) -> Hyperparameters:
 
 def _length_centre(d: int) -> float:
     """The median of log ℓ under the prior."""
-    return math.sqrt(2.0) + 0.5 * math.log(max(d, 1))
+    return LENGTH_CENTRE + 0.5 * math.log(max(d, 1))
 
 
 @dataclass(frozen=True, slots=True)
 class GaussianProcess:
-    """Squared-exponential over ordered columns times exponentiated Hamming over unordered ones, fitted by MAP."""
+    """Matérn 5/2 over ordered columns times exponentiated Hamming over unordered ones, at the most probable scales."""
 
     def fit(self, evidence: Evidence) -> GaussianBelief:
         return believe(evidence, most_probable(evidence))
