@@ -3,7 +3,7 @@
     python benchmarks/regret.py [--seeds 5] [--evaluations 50] [--problems …] [--peers …] [--json FILE]
 
 Each seed moves the box by up to a tenth of its edges, so that no favourite point (the centre, a corner) is the optimum;
-the known minimum stays inside. Prints the seeds, the versions, the median regret on the way and the CPU seconds per ask.
+the known minimum stays inside. Prints seeds, versions, the median regret on the way and the CPU seconds per ask.
 """
 
 # ruff: noqa: E402  (the number of threads is set before numpy is imported)

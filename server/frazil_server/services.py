@@ -113,7 +113,7 @@ class Services:
         async with transaction(self.database) as connection:
             await once.replay(connection)
         await self._ask(study_id, ask)  # the same worker gets the same leases back below
-        return await self.desk.submit_once(study_id, replace(ask, last_try=True), once, _public)
+        return await self.desk.submit_once(study_id, ask, once, _public)
 
     async def _study_id(self, study: str, project: str) -> uuid.UUID:
         try:

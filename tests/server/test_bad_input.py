@@ -176,14 +176,24 @@ def test_every_fault_of_a_space_is_named_at_once(house, refused):
 
 
 @pytest.mark.parametrize(
-    "what", ["a name with NUL", "a negative budget", "a budget of NaN", "a huge budget", "an unknown policy", "metadata with NaN"]
+    "what",
+    [
+        "a name with NUL",
+        "a negative budget",
+        "a budget of NaN",
+        "a huge budget",
+        "an unknown policy",
+        "metadata with NaN",
+    ],
 )
 def test_a_patch_with_a_bad_field_is_refused(house, refused, what):
     fields, pointer = FIELDS[what]
     fields = {"notes": NUL} if "name" in fields else fields
     study = house.create()
     response = house.patch(f"/studies/{study['id']}", fields)
-    refused(response, 422, response.json()["code"], pointer.replace("/name", "/notes") if "notes" in fields else pointer)
+    refused(
+        response, 422, response.json()["code"], pointer.replace("/name", "/notes") if "notes" in fields else pointer
+    )
     assert house.study(study) == study
 
 

@@ -250,6 +250,14 @@ def test_a_study_whose_candidates_are_used_up_is_completed(lab):
     assert (found["state"], found["counts"]["COMPLETED"]) == ("completed", 3)
 
 
+def test_an_ask_that_gives_up_waiting_does_not_take_the_study_for_finished(lab, monkeypatch):
+    study = lab.modelled()
+    monkeypatch.setattr("frazil_server.services._PROMPT_ROUNDS", 0)
+    for headers in ({}, {"Idempotency-Key": "once"}):
+        answer = lab.post(f"/studies/{study}/trials:ask", {"worker": "w"}, headers=headers).json()
+        assert (answer["trials"], answer["study_state"], answer["retry_after"]) == ([], "active", 1.0)
+
+
 def test_the_processes_that_fill_one_shelf_take_turns(lab):
     study = lab.modelled()
 

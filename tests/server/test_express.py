@@ -76,7 +76,13 @@ def test_the_express_lane_takes_the_hot_paths_and_nothing_else(house):
         assert not takes(path, content_length=str(8 * 2**20 + 1))
         assert not takes(path, idempotency_key="k")
     assert not takes("/studies/a/trials:ask", query=b"project=p")
-    for path in ("/studies/a/b/trials:ask", "/studies//trials:ask", "/studies/a/trials", f"/trials/{NOBODY}", "/trials/7:tell"):
+    for path in (
+        "/studies/a/b/trials:ask",
+        "/studies//trials:ask",
+        "/studies/a/trials",
+        f"/trials/{NOBODY}",
+        "/trials/7:tell",
+    ):
         assert not takes(path)
 
 

@@ -14,7 +14,9 @@ def key() -> dict[str, str]:
     return {"Idempotency-Key": uuid.uuid4().hex}
 
 
-@pytest.fixture(params=["create", "add", "ask", "ask without a name", "report", "heartbeat", "pause", "release", "tell"])
+@pytest.fixture(
+    params=["create", "add", "ask", "ask without a name", "report", "heartbeat", "pause", "release", "tell"]
+)
 def request_(request, house):
     """A POST that would have an effect each time: path, body, another body, and the study it works on."""
     study = house.create(resource=EPOCHS)
@@ -70,10 +72,14 @@ def test_equal_requests_at_the_same_moment_take_effect_once_and_are_answered_ali
     before = house.study(study)
 
     async def all_at_once():
-        return await asyncio.gather(*[house._client.post(f"/api/v1{path}", json=body, headers=headers) for _ in range(4)])
+        return await asyncio.gather(
+            *[house._client.post(f"/api/v1{path}", json=body, headers=headers) for _ in range(4)]
+        )
 
     answers = house.run(all_at_once())
-    assert {(answer.status_code, answer.content) for answer in answers} == {(answers[0].status_code, answers[0].content)}
+    assert {(answer.status_code, answer.content) for answer in answers} == {
+        (answers[0].status_code, answers[0].content)
+    }
     assert answers[0].is_success, answers[0].text
     assert sum("idempotent-replayed" in answer.headers for answer in answers) == 3
     assert house.study(study)["trials"] - before["trials"] in (0, 1)

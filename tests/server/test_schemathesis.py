@@ -15,11 +15,10 @@ DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read
 EPOCHS = {"name": "epoch", "max": 10}
 
 schema = schemathesis.openapi.from_dict(DOCUMENT).exclude(operation_id="follow_events")  # it never ends
-from collections import defaultdict, Counter
-SEEN = defaultdict(Counter)
 CHECKED = CHECKS.get_by_names(
-    ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
-)
+    ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
+     "negative_data_rejection"]
+)  # fmt: skip
 
 
 @schemathesis.serializer("application/jsonl")
@@ -39,42 +38,42 @@ def study(api):
     return study
 
 
+@pytest.fixture(scope="module")
+def answered_well():
+    """The operations that answered a request with success."""
+    return set()
+
+
 @schema.parametrize()
 @settings(
-    max_examples=20, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate],
+    max_examples=15, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
-def test_no_request_of_the_document_breaks_the_server(case, api, study, server_url):
+def test_no_request_of_the_document_breaks_the_server(case, api, study, server_url, answered_well):
     lead_somewhere(case, api, study)
-    r = case.call_and_validate(base_url=server_url, checks=CHECKED)
-    SEEN[case.operation.label][r.status_code] += 1
+    response = case.call_and_validate(base_url=server_url, checks=CHECKED)
+    if response.status_code < 300:
+        answered_well.add(case.operation.definition.raw["operationId"])
 
 
 def lead_somewhere(case, api, study) -> None:
     """Points a made-up request at things that exist, so that it gets further than 404 and 422."""
-    if case.method == "DELETE":
-        return
+    known = {}
     if "study" in case.path_parameters:
         case.path_parameters["study"] = study["id"]
-    if "trial" in case.path_parameters:
-        answer = api.ask(study, worker=uuid.uuid4().hex)
-        if answer["trials"]:
-            (trial,) = answer["trials"]
-            case.path_parameters["trial"] = trial["id"]
-            put(case.body, lease=trial["lease"]["token"])
+    if "trial" in case.path_parameters and (leased := api.ask(study, worker=uuid.uuid4().hex)["trials"]):
+        case.path_parameters["trial"] = leased[0]["id"]
+        known = {"lease": leased[0]["lease"]["token"]}
+    if case.meta.generation.mode is not schemathesis.GenerationMode.POSITIVE:
+        return
     if len(repr(case.body)) % 2:  # half of the bodies, the same ones in every run
-        put(case.body, space=study["space"], policy={"name": "sobol"}, trials=[{"params": {"lr": 0.5}}])
-        put(case.body, objectives=study["objectives"], candidates=None, budget={"trials": 3}, cost=None)
-        for part in case.body.get("measurements", ()) if isinstance(case.body, dict) else ():
-            put(part, metrics={"loss": 0.5}, step=5)
+        known |= {name: study[name] for name in ("space", "objectives", "policy")}
+        known |= {"candidates": None, "budget": {"trials": 3}, "cost": None, "trials": [{"params": {"lr": 0.5}}],
+                  "measurements": [{"step": 5, "metrics": {"loss": 0.5}}]}  # fmt: skip
+    if isinstance(case.body, dict):
+        case.body |= {name: value for name, value in known.items() if name in case.body}
 
 
-def put(body, **fields) -> None:
-    """Replaces fields that a body has."""
-    if isinstance(body, dict):
-        body |= {name: value for name, value in fields.items() if name in body}
-
-
-def test_zz():
-    for k, v in SEEN.items(): print(k, dict(v))
-    assert 0
+def test_every_operation_got_a_request_that_it_could_serve(answered_well):
+    asked = {operation.ok().definition.raw["operationId"] for operation in schema.get_all_operations()}
+    assert asked - answered_well == {"import_trials"}, "whose lines nobody makes up"

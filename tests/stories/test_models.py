@@ -49,16 +49,16 @@ def test_a_worker_killed_in_mid_fit_costs_a_retry_and_no_error(database_url, ser
     study = create(server.url, policy="bayes")
     for trial in study.ask(count=WARM_UP):
         trial.tell(loss=trial.params["lr"])
-    with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(study.ask)
+    with frazil.Client(server.url, patience=0.0) as strict, ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(strict.study(study.name).ask)
         (victim,) = eventually(lambda: engine_workers(server), "a fit")
         eventually(lambda: sum(victim.cpu_times()[:2]) > 0.5 or asking.done(), "some work")
         assert not asking.done(), "the fit was over too soon"
         victim.kill()
         trial = asking.result(60)
-    assert trial.why["acquisition"] == "log_ei"
-    assert [worker.pid for worker in engine_workers(server)] not in ([], [victim.pid])
-    trial.release()
+        assert trial.why["acquisition"] == "log_ei"
+        assert [worker.pid for worker in engine_workers(server)] not in ([], [victim.pid])
+        trial.release()
 
 
 def test_processes_finish_a_model_based_study(database_url, serve, create, hire):

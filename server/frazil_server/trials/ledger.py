@@ -52,14 +52,16 @@ def _names(columns: dict[str, str]) -> str:
     return ", ".join(f'"{column}"' for column in columns)
 
 
-# Everything a transaction writes, in one statement: foreign keys are checked at its end.
+# Everything a transaction writes, in one statement: foreign keys are checked at its end. The planner takes a document
+# for a hundred rows, and would read all trials to meet them; the arrays of ids tell it better.
 _WRITE = f"""WITH born AS (
     INSERT INTO trials (id, {_names(_BIRTH)}) SELECT id, {_names(_BIRTH)} FROM {_rows("born", _BIRTH)}
 ), progressed AS (
-    UPDATE trials t SET {_sets(_PROGRESS)} FROM {_rows("progressed", _PROGRESS)} WHERE t.id = r.id
+    UPDATE trials t SET {_sets(_PROGRESS)} FROM {_rows("progressed", _PROGRESS)}
+    WHERE t.id = r.id AND t.id = ANY(%(progressed_ids)s)
 ), changed AS (
     UPDATE trials t SET {_sets(_COLUMNS)}, xid = pg_current_xact_id()::text::bigint
-    FROM {_rows("changed", _COLUMNS)} WHERE t.id = r.id
+    FROM {_rows("changed", _COLUMNS)} WHERE t.id = r.id AND t.id = ANY(%(changed_ids)s)
 ), points AS (
     INSERT INTO measurements (trial_id, metric, step, value, elapsed, attempt)
     SELECT * FROM unnest(%(trials)s::uuid[], %(metrics)s::text[], %(steps)s::int[], %(values)s::float8[],
@@ -224,6 +226,7 @@ class Ledger:
             parameters = {
                 "study": self.study.id,
                 "born": _as_json(born, _BIRTH),
+                "changed_ids": list(changed), "progressed_ids": list(progressed),
                 "changed": _as_json([self.trials[i] for i in changed], _COLUMNS),
                 "progressed": _as_json([self.trials[i] for i in progressed], _PROGRESS),
                 "trials": [p.trial_id for p in points], "metrics": [p.metric for p in points],

@@ -108,7 +108,7 @@ class TrialRecord:
 
     def start_of_next_attempt(self, study: StudyRecord) -> int:
         """The step a new holder starts after: the checkpoint's, or 0 where there is none or it cannot be resumed."""
-        return 0
+        return 0 if study.restarts or self.checkpoint_step is None else self.checkpoint_step
 
     def holds(self, token: str, now: datetime) -> bool:
         """True if `token` is the trial's lease and the lease has not run out."""
