@@ -115,13 +115,13 @@ class House(Api):
         self.app = create_app(settings, self.clock)
         self._lifespan = self.app.router.lifespan_context(self.app)
         self._runner.run(self._lifespan.__aenter__())
-        self._client = httpx2.AsyncClient(
+        self.client = httpx2.AsyncClient(
             transport=httpx2.ASGITransport(self.app), base_url="http://127.0.0.1", timeout=60
         )
-        super().__init__(lambda *request, **options: self._runner.run(self._client.request(*request, **options)))
+        super().__init__(lambda *request, **options: self._runner.run(self.client.request(*request, **options)))
 
     def close(self) -> None:
-        self._runner.run(self._client.aclose())
+        self._runner.run(self.client.aclose())
         self._runner.run(self._lifespan.__aexit__(None, None, None))
         self._runner.close()
 

@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import sys
-import uuid
 
 import pytest
 
 from frazil_server.database import create_engine
-from frazil_server.engine.engine import LocalEngine
-from frazil_server.trials.commands import Ask, Tell
-from frazil_server.trials.rules import Told
+from frazil_server.engine.engine import Elsewhere, LocalEngine
 from frazil_tuner.errors import TryLater
-from frazil_tuner.history import TrialState
 
-from .conftest import House, _new_database
-
-BAYES = {"name": "bayes", "warmup": 1}
+from .conftest import _new_database
+from .laboratory import Bench, Laboratory, until
 
 
-class Bench:
-    """Where fits take place in these tests: a thread of this process. Each is noted, and takes a permit."""
-
-    count = 1
-
-    def __init__(self) -> None:
-        self.fits = []
-        self.permits = asyncio.Semaphore(1_000)
-        self.failure = None
-
-    async def run(self, function, policy, study, count, seed):
-        self.fits.append((study.version, count))
-        await self.permits.acquire()
-        if self.failure:
-            raise self.failure
-        return await asyncio.to_thread(function, policy, study, count, seed)
-
-    def hold(self):
-        """No fit ends until it is given a permit."""
-        self.permits = asyncio.Semaphore(0)
-
-    def close(self):
-        """No processes to end."""
-
-
-class Lab(House):
+class Lab(Laboratory):
     """A server whose engine computes on a bench."""
-
-    def __init__(self, database_url: str) -> None:
-        super().__init__(database_url)
-        self.services = self.app.state.services
-        self.furnish()
 
     def furnish(self):
         """A new bench, and an engine that knows of nothing."""
@@ -62,41 +26,6 @@ class Lab(House):
 
     def make_engine(self, database, **options):
         return LocalEngine(database, self.services.snapshots, self.services.announcer, self.bench, **options)
-
-    def modelled(self, policy=BAYES, **definition):
-        """The id of a study with enough finished trials for a fit."""
-        study = self.create(policy=policy, **definition)
-        first = self.lease(study, "warm-up")
-        self.tell(first, 0.5)
-        return uuid.UUID(study["id"])
-
-    async def take(self, study_id, worker="w", count=1):
-        answer = await self.services.ask(str(study_id), "default", Ask(worker, count, 60.0), None)
-        return json.loads(answer.body)["trials"]
-
-    async def finish(self, trial, loss=0.4):
-        told = Told(TrialState.COMPLETED, {"loss": loss})
-        trial_id = uuid.UUID(trial["id"])
-        await self.services.of_trial(trial_id, Tell(trial_id, trial["lease"]["token"], told), None)
-
-    async def shelf(self, study_id):
-        """The data versions of what lies on the shelf."""
-        async with self.app.state.engine.begin() as connection:
-            statement = f"SELECT data_version FROM suggestions WHERE study_id = '{study_id}' ORDER BY id"
-            return list((await connection.exec_driver_sql(statement)).scalars())
-
-    async def until(self, look, seconds=20.0):
-        """Waits until an asynchronous look finds something."""
-        async with asyncio.timeout(seconds):
-            while not (found := await look()):
-                await asyncio.sleep(0.01)
-        return found
-
-    async def fits_begun(self, count):
-        async def look():
-            return len(self.bench.fits) >= count
-
-        await self.until(look)
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +39,7 @@ def built(postgres_url):
 def lab(built):
     built.furnish()
     yield built
-    for _ in built.bench.fits:
-        built.bench.permits.release()
+    built.bench.permit(len(built.bench.fits))
 
 
 def test_all_who_wait_for_one_shelf_are_served_by_one_fit(lab):
@@ -144,7 +72,7 @@ def test_after_a_tell_the_shelf_is_filled_ahead_of_the_ask(lab):
     async def story():
         (trial,) = await lab.take(study)
         await lab.finish(trial)
-        await lab.until(lambda: lab.shelf(study))
+        await until(lambda: lab.shelf(study))
         fits = len(lab.bench.fits)
         lab.bench.hold()
         (ready,) = await asyncio.wait_for(lab.take(study), 10)
@@ -162,13 +90,13 @@ def test_a_suggestion_made_before_the_last_tell_is_not_served_after_it(lab):
     async def story():
         first, second = await lab.take(study, count=2)
         await lab.finish(first)
-        (stale,) = await lab.until(lambda: lab.shelf(study))
+        (stale,) = await until(lambda: lab.shelf(study))
         lab.bench.hold()
         await lab.finish(second)
         asking = asyncio.create_task(lab.take(study))
         await asyncio.sleep(0.3)
         assert not asking.done()
-        lab.bench.permits.release()
+        lab.bench.permit()
         (trial,) = await asyncio.wait_for(asking, 10)
         return stale, trial["why"]["data_version"], await lab.shelf(study)
 
@@ -184,11 +112,11 @@ def test_an_ask_is_content_with_the_data_that_it_found(lab):
         (other,) = await lab.take(study, "other")
         lab.bench.hold()
         asking = asyncio.create_task(lab.take(study))
-        await lab.fits_begun(2)
+        await lab.bench.begun(2)
         await lab.finish(other)  # the fit under way knows nothing of this
-        lab.bench.permits.release()
+        lab.bench.permit()
         (trial,) = await asyncio.wait_for(asking, 10)
-        lab.bench.permits.release()
+        lab.bench.permit()
         return trial
 
     assert lab.run(story())["why"]["data_version"] == lab.bench.fits[1][0] < lab.study({"id": study})["data_version"]
@@ -201,13 +129,13 @@ def test_an_ask_that_comes_during_a_fit_does_not_wait_for_the_next(lab):
         first, second = await lab.take(study, "other", count=2)
         lab.bench.hold()
         await lab.finish(first)
-        await lab.fits_begun(2)
+        await lab.bench.begun(2)
         asking = asyncio.create_task(lab.take(study))
         await asyncio.sleep(0.2)
         await lab.finish(second)
-        lab.bench.permits.release()
+        lab.bench.permit()
         (trial,) = await asyncio.wait_for(asking, 10)
-        lab.bench.permits.release()
+        lab.bench.permit()
         return trial
 
     assert lab.run(story())["why"]["data_version"] == lab.bench.fits[1][0]
@@ -265,11 +193,11 @@ def test_the_processes_that_fill_one_shelf_take_turns(lab):
         other = lab.make_engine(lab.services.database)
         lab.bench.hold()
         mine = asyncio.create_task(lab.engine.replenish(study, 1))
-        await lab.fits_begun(1)
+        await lab.bench.begun(1)
         theirs = asyncio.create_task(other.replenish(study, 1))
         await asyncio.sleep(0.3)
         assert not theirs.done()
-        lab.bench.permits.release()
+        lab.bench.permit()
         return await asyncio.wait_for(asyncio.gather(mine, theirs), 10)
 
     assert lab.run(story()) == [1, 1]
@@ -283,11 +211,10 @@ def test_an_engine_that_defers_leaves_a_study_to_whoever_is_at_it(lab):
         other = lab.make_engine(lab.services.database, defers=True)
         lab.bench.hold()
         mine = asyncio.create_task(lab.engine.replenish(study, 1))
-        await lab.fits_begun(1)
-        with pytest.raises(TryLater, match="Another process"):
+        await lab.bench.begun(1)
+        with pytest.raises(Elsewhere):
             await asyncio.wait_for(other.replenish(study, 1), 10)
-        for _ in range(2):
-            lab.bench.permits.release()
+        lab.bench.permit(2)
         return await mine, await other.replenish(study, 2)
 
     assert lab.run(story()) == (1, 2)

@@ -7,6 +7,8 @@ import uuid
 
 import pytest
 
+from frazil_server import sweeper
+
 EPOCHS = {"name": "epoch", "max": 10}
 
 
@@ -73,14 +75,12 @@ def test_equal_requests_at_the_same_moment_take_effect_once_and_are_answered_ali
 
     async def all_at_once():
         return await asyncio.gather(
-            *[house._client.post(f"/api/v1{path}", json=body, headers=headers) for _ in range(4)]
+            *[house.client.post(f"/api/v1{path}", json=body, headers=headers) for _ in range(4)]
         )
 
     answers = house.run(all_at_once())
-    assert {(answer.status_code, answer.content) for answer in answers} == {
-        (answers[0].status_code, answers[0].content)
-    }
     assert answers[0].is_success, answers[0].text
+    assert len({(answer.status_code, answer.content) for answer in answers}) == 1
     assert sum("idempotent-replayed" in answer.headers for answer in answers) == 3
     assert house.study(study)["trials"] - before["trials"] in (0, 1)
     if path.endswith((":ask", "/trials")):
@@ -111,8 +111,6 @@ def test_a_key_has_1_to_255_characters(house, refused, length):
 
 
 def test_keys_are_forgotten_after_a_day(house, must):
-    from frazil_server import sweeper
-
     study, headers = house.create(), key()
     path = f"/studies/{study['id']}/trials"
     must(house.post(path, {"trials": [{"params": {"lr": 0.5}}]}, headers=headers))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import uuid
 
 import pytest
 
@@ -15,49 +13,14 @@ from frazil_server.engine.engine import LocalEngine
 from frazil_server.engine.remote import Attendant
 from frazil_server.engine.snapshots import Snapshots
 from frazil_server.events.announcer import Announcer
-from frazil_server.trials.commands import Ask
 from frazil_tuner.errors import TryLater
 
-from .conftest import House, _new_database
-
-BAYES = {"name": "bayes", "warmup": 1}
-
-
-class Bench:
-    """Where a worker's fits take place in these tests: a thread of this process."""
-
-    count = 1
-
-    def __init__(self):
-        self.fits = []
-        self.open = asyncio.Event()
-        self.open.set()
-
-    async def run(self, function, policy, study, count, seed):
-        self.fits.append(count)
-        await self.open.wait()
-        return await asyncio.to_thread(function, policy, study, count, seed)
-
-    def close(self):
-        """No processes to end."""
+from .conftest import _new_database
+from .laboratory import Bench, Laboratory
 
 
-class Front(House):
+class Front(Laboratory):
     """An API process without an engine of its own."""
-
-    def __init__(self, database_url):
-        super().__init__(database_url)
-        self.services = self.app.state.services
-
-    def modelled(self, **definition):
-        """The id of a study with enough finished trials for a fit."""
-        study = self.create(policy=BAYES, **definition)
-        self.tell(self.lease(study, "warm-up"), 0.5)
-        return uuid.UUID(study["id"])
-
-    async def take(self, study_id, worker="w", count=1):
-        answer = await self.services.ask(str(study_id), "default", Ask(worker, count, 60.0), None)
-        return json.loads(answer.body)["trials"]
 
     @contextlib.asynccontextmanager
     async def worker(self, bench):
@@ -95,7 +58,7 @@ def test_asks_are_served_by_a_worker_elsewhere(front):
 
     async def story():
         async with front.worker(bench):
-            return await asyncio.wait_for(asyncio.gather(*(front.take(study, f"w{i}") for i in range(8))), 30)
+            return await asyncio.gather(*(front.take(study, f"w{i}") for i in range(8)))
 
     trials = [trial for trials in front.run(story()) for trial in trials]
     assert len({str(trial["params"]) for trial in trials}) == 8
@@ -107,29 +70,28 @@ def test_two_workers_share_the_demands_without_doing_them_twice(front):
 
     async def story():
         async with front.worker(first), front.worker(second):
-            return await asyncio.wait_for(front.take(study, count=3), 30)
+            return await front.take(study, count=3)
 
     assert len(front.run(story())) == 3
-    assert first.fits + second.fits == [3]
+    assert [count for _, count in first.fits + second.fits] == [3]
 
 
 def test_a_demand_whose_worker_died_is_taken_up_by_another(front, impatient):
     study, dying, bench = front.modelled(), Bench(), Bench()
-    dying.open.clear()
 
     async def story():
+        dying.hold()
         asking = asyncio.create_task(front.take(study))
         async with front.worker(dying) as engine:
-            while not dying.fits:
-                await asyncio.sleep(0.05)
+            await dying.begun(1)
             filler = engine._demands[study].filler
             filler.cancel()  # as its death would, this frees its lock and leaves the demand unanswered
             await asyncio.wait([filler])
         async with front.worker(bench):
-            return await asyncio.wait_for(asking, 30)
+            return await asking
 
     assert len(front.run(story())) == 1
-    assert (dying.fits, bench.fits) == ([1], [1])
+    assert (len(dying.fits), len(bench.fits)) == (1, 1)
 
 
 def test_without_a_worker_an_ask_is_told_to_try_later(front, impatient, monkeypatch):
@@ -140,21 +102,31 @@ def test_without_a_worker_an_ask_is_told_to_try_later(front, impatient, monkeypa
     assert caught.value.retry_after == 5.0
 
 
+def test_a_fit_that_fails_elsewhere_is_an_answer_too(front):
+    study, bench = front.modelled(), Bench()
+    bench.failure = ArithmeticError("not positive definite")
+
+    async def story():
+        async with front.worker(bench):
+            with pytest.raises(TryLater, match="its log says why"):
+                await front.take(study)
+            bench.failure = None
+            return await front.take(study)
+
+    assert len(front.run(story())) == 1
+
+
 def test_after_a_tell_the_worker_fills_the_shelf_ahead_of_the_ask(front):
     study, bench = front.modelled(), Bench()
 
     async def story():
         async with front.worker(bench):
-            (trial,) = await asyncio.wait_for(front.take(study), 30)
-            client = front._client
-            body = {"lease": trial["lease"]["token"], "values": {"loss": 0.3}}
-            assert (await client.post(f"/api/v1/trials/{trial['id']}:tell", json=body)).is_success
-            async with asyncio.timeout(20):
-                while len(bench.fits) < 2:
-                    await asyncio.sleep(0.05)
+            (trial,) = await front.take(study)
+            await front.finish(trial)
+            await bench.begun(2)
 
     front.run(story())
-    assert bench.fits == [1, 1]
+    assert [count for _, count in bench.fits] == [1, 1]
 
 
 def test_a_study_whose_candidates_are_used_up_is_completed(front):
@@ -162,10 +134,9 @@ def test_a_study_whose_candidates_are_used_up_is_completed(front):
 
     async def story():
         async with front.worker(bench):
-            (trial,) = await asyncio.wait_for(front.take(study, count=5), 30)
-            body = {"lease": trial["lease"]["token"], "values": {"loss": 0.3}}
-            assert (await front._client.post(f"/api/v1/trials/{trial['id']}:tell", json=body)).is_success
-            return await asyncio.wait_for(front.take(study), 30)
+            (trial,) = await front.take(study, count=5)
+            await front.finish(trial)
+            return await front.take(study)
 
     assert front.run(story()) == []
     assert front.study({"id": study})["state"] == "completed"

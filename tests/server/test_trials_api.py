@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from datetime import timedelta
 
 import pytest
 
@@ -23,10 +25,7 @@ def test_an_ask_leases_as_many_new_trials_as_it_counts(house):
     assert (trial["state"], trial["from_step"], trial["until_step"], trial["max_step"]) == ("RUNNING", 0, 10, 10)
     assert trial["checkpoint"] is None
     assert 0.001 <= trial["params"]["lr"] <= 1.0
-    expires = house.clock.now.timestamp() + 90
-    assert trial["lease"]["expires_at"] == house.clock.now.fromtimestamp(expires, house.clock.now.tzinfo).strftime(
-        "%Y-%m-%dT%H:%M:%SZ"
-    )
+    assert trial["lease"]["expires_at"] == (house.clock.now + timedelta(seconds=90)).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert trial["why"]["policy"] == "random"
     assert {"seed", "data_version"} <= set(trial["why"])
     stored = house.trial(trial)
@@ -47,14 +46,12 @@ def test_a_worker_that_asks_again_gets_its_live_leases_back_and_then_new_ones(ho
 
 
 def test_equal_asks_of_one_worker_at_the_same_moment_are_one_ask_repeated(house, must):
-    import asyncio
-
     study = house.create()
     path = f"/api/v1/studies/{study['id']}/trials:ask"
 
     async def both():
-        words = [house._client.post(path, json={"worker": "a", "count": count}) for count in (1, 2, 1)]
-        return await asyncio.gather(*words, house._client.post(path, json={"worker": "b"}))
+        words = [house.client.post(path, json={"worker": "a", "count": count}) for count in (1, 2, 1)]
+        return await asyncio.gather(*words, house.client.post(path, json={"worker": "b"}))
 
     *a, b = [[t["number"] for t in must(answer)["trials"]] for answer in house.run(both())]
     assert a == [[0], [0, 1], [0]]
@@ -277,7 +274,7 @@ def test_a_trial_that_loses_three_workers_without_progress_has_failed(house, mus
     for _ in range(3):
         trial = house.lease(study, lease_seconds=1)
         house.clock.advance(2)
-    assert (house.ask(study)["study_state"]) == "completed"
+    assert house.ask(study)["study_state"] == "completed"
     stored = house.trial(trial)
     assert (stored["state"], stored["attempt"]) == ("FAILED", 3)
     assert "3 times in a row without progress" in stored["reason"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
 from frazil_tuner.history import Definition, Objective, Study, Trial, TrialState
 from frazil_tuner.policies import domain as domains
@@ -94,8 +95,18 @@ def test_the_best_candidate_is_the_one_of_the_largest_worth() -> None:
     assert [point and point.candidate for point in taken] == [3, 1, 2, 0, None]
 
 
-def test_the_best_point_of_a_space_is_not_taken_twice() -> None:
-    study = Study(Definition(FLOAT, OBJECTIVE), trials({"x": 1.0, "c": True}))
+def test_a_candidate_whose_worth_is_nan_is_not_the_best() -> None:
+    candidates = tuple({"x": x, "c": True} for x in (0.1, 0.8, 0.4))
+    domain = domain_of(Study(Definition(FLOAT, OBJECTIVE, None, candidates)), 0)
+    best = domain.take_best(lambda rows: torch.where(rows[:, 0] > 0.5, torch.nan, rows[:, 0]), np.empty((0, 2)))
+    assert best is not None
+    assert best.candidate == 2
+
+
+@pytest.mark.parametrize("shelved", [False, True])
+def test_the_best_point_of_a_space_is_not_taken_twice(shelved: bool) -> None:
+    seen = {"x": 1.0, "c": True}
+    study = Study(Definition(FLOAT, OBJECTIVE), () if shelved else trials(seen), (seen,) if shelved else ())
     domain = domain_of(study, 0)
     points = [domain.take_best(lambda rows: rows.sum(1), np.empty((0, 2))) for _ in range(3)]
     keys = {FLOAT.key(point.params) for point in points}

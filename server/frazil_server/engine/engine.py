@@ -55,6 +55,10 @@ def recommend(policy: Mapping[str, Any], study: Study) -> Recommendation | None:
     return build(policy, study.definition).recommend(study)
 
 
+class Elsewhere(TryLater):
+    """Another process is at it."""
+
+
 class Engine(Protocol):
     """Fills shelves and answers for models. `replenish` returns how many fresh suggestions it found or made."""
 
@@ -81,7 +85,7 @@ class _Demand:
 class LocalEngine:
     """Computes in this machine's worker processes.
 
-    One that `defers` leaves a study to any other process that is at it, with `TryLater`: for workers, which all hear
+    One that `defers` leaves a study to any other process that is at it, with `Elsewhere`: for workers, which all hear
     the same demands. Otherwise it waits for its turn.
     """
 
@@ -146,7 +150,7 @@ class LocalEngine:
             if not self._defers:
                 await connection.execute(_LOCK, study)
             elif not (await connection.execute(_TRY_LOCK, study)).scalar_one():
-                raise TryLater("Another process computes for this study.", retry_after=1.0)
+                raise Elsewhere("Another process computes for this study.", retry_after=1.0)
             try:
                 return await self._fill_locked(study_id, count)
             finally:

@@ -1,7 +1,7 @@
 """An engine elsewhere: an API process says what it wants, `frazil-server worker` computes it and puts it on the shelf.
 
     API ── frazil_demand: study, demand, count ──▶ every worker; one of them fills the shelf
-    API ◀── frazil_supply: demand, made ────────── that one
+    API ◀── frazil_supply: demand, made ────────── that one (FAILED instead of a number if it could not)
 
 A demand is repeated until it is answered, for a worker may be killed in mid-fit; hearing it twice does no harm.
 """
@@ -18,20 +18,21 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from frazil_tuner.errors import TryLater
+from frazil_tuner.errors import FrazilError, TryLater
 from frazil_tuner.history import Study
 from frazil_tuner.policies import Policy, Recommendation
 
 from ..database import create_engine, database_url, migrate, transaction
 from ..events.announcer import Announcer
 from ..settings import Settings
-from .engine import LocalEngine, end
+from .engine import Elsewhere, LocalEngine, end
 from .snapshots import Snapshots
 from .workers import Workers
 
 log = structlog.get_logger(__name__)
 
 DEMAND, SUPPLY = "frazil_demand", "frazil_supply"
+FAILED = "failed"
 _SAY = text("SELECT pg_notify(:channel, :payload)")
 
 REPEAT = 3.0
@@ -75,7 +76,7 @@ class RemoteEngine:
         announcer.hear(SUPPLY, self._supplied)
 
     async def replenish(self, study_id: uuid.UUID, count: int) -> int:
-        """Waits until a worker has answered; raises `TryLater` when none does."""
+        """Waits until a worker has answered; raises `TryLater` when none does, or it could not compute anything."""
         demand = uuid.uuid4().hex
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting[demand] = answer
@@ -92,7 +93,11 @@ class RemoteEngine:
     def _supplied(self, payload: str) -> None:
         demand, made = payload.split()
         answer = self._waiting.get(demand)
-        if answer is not None and not answer.done():
+        if answer is None or answer.done():
+            return
+        if made == FAILED:
+            answer.set_exception(TryLater("The engine's worker failed; its log says why.", retry_after=5.0))
+        else:
             answer.set_result(int(made))
 
     def nudge(self, study_id: uuid.UUID) -> None:
@@ -127,11 +132,12 @@ class Attendant:
 
     async def _serve(self, study_id: uuid.UUID, demand: str, count: int) -> None:
         try:
-            made = await self._engine.replenish(study_id, count)
-        except TryLater as error:
-            log.debug("demand_not_served", study=str(study_id), reason=error.detail)
-        else:
-            await _say(self._database, SUPPLY, demand, made)
+            made: object = await self._engine.replenish(study_id, count)
+        except Elsewhere:
+            return
+        except FrazilError:
+            made = FAILED
+        await _say(self._database, SUPPLY, demand, made)
 
     async def close(self) -> None:
         await self._errands.close()

@@ -186,6 +186,7 @@ class Listed:
         if not len(free):
             return None
         i = int(free[choose(free)])
+        self._free[i] = False
         return self._pool.point(i)
 
     def _distance(self, free: np.ndarray, u: Floats) -> Floats:
