@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import uuid
 from datetime import timedelta
 
 import pytest
+
+from frazil_server.trials.commands import Ask, Heartbeat, Release, Tell
+from frazil_server.trials.rules import Told
+from frazil_tuner.history import TrialState
 
 EPOCHS = {"name": "epoch", "max": 10}
 MAXIMIZE = [{"metric": "loss", "direction": "maximize"}]
@@ -289,6 +294,41 @@ def test_progress_forgives_earlier_losses(house, must):
             must(house.report(trial, step, checkpoint={"uri": "file:///c", "step": 1}))
         house.clock.advance(2)
     assert house.lease(study)["id"] == trial["id"]
+
+
+def in_one_batch(house, study, *commands):
+    """What the desk answers to commands that wait together, and are served by one transaction."""
+
+    async def submit():
+        desk, study_id = house.app.state.services.desk, uuid.UUID(study["id"])
+        return await asyncio.gather(*[desk.submit(study_id, command) for command in commands], return_exceptions=True)
+
+    return house.run(submit())
+
+
+def lease_of(trial):
+    return uuid.UUID(trial["id"]), trial["lease"]["token"]
+
+
+def test_a_trial_released_in_the_same_batch_is_handed_out_and_the_study_goes_on(house):
+    study = house.create(budget={"trials": 1})
+    trial = house.lease(study, "a")
+    released, answer = in_one_batch(house, study, Release(*lease_of(trial)), Ask("b", 1, 60.0))
+    assert released["state"] == "QUEUED"
+    assert [str(leased["id"]) for leased in answer["trials"]] == [trial["id"]]
+    assert answer["study_state"] == "active"
+
+
+def test_each_word_of_a_batch_is_answered_as_if_it_had_come_alone(house):
+    study = house.create(resource=EPOCHS)
+    trial = house.lease(study, lease_seconds=60)
+    told = Told(TrialState.PRUNED)
+    alive, ended, late = in_one_batch(
+        house, study, Heartbeat(*lease_of(trial)), Tell(*lease_of(trial), told), Heartbeat(*lease_of(trial))
+    )
+    assert (alive["decision"], alive["lease_expires_at"]) == ("continue", house.clock.now + timedelta(seconds=60))
+    assert ended["state"] == "PRUNED"
+    assert late.code == "trial_finished"
 
 
 # ── budgets ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -106,7 +106,10 @@ def test_two_servers_leave_their_models_to_a_worker_and_outlive_it(database_url,
     study = create(servers[0].url, policy="bayes", resource=frazil.Resource("epoch", max=3), budget={"trials": 20})
     workers = [hire(server.url, study, step_seconds=0.1) for server in servers]
     fitter = fit()
-    modelled = lambda: sum("acquisition" in record["why"] for record in study.records())  # noqa: E731
+
+    def modelled():
+        return sum("acquisition" in record["why"] for record in study.records())
+
     eventually(lambda: modelled() >= 2, "the first fits", 60)
     fitter.end(signal.SIGKILL)
     second = fit()
