@@ -144,7 +144,7 @@ def ok(response: httpx2.Response) -> Any:
     return response.json()
 
 
-def _new_database(postgres_url: str) -> str:
+def new_database(postgres_url: str) -> str:
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
@@ -154,7 +154,7 @@ def _new_database(postgres_url: str) -> str:
 @pytest.fixture(scope="session")
 def new_house(postgres_url: str) -> Callable[[], House]:
     """Opens a server in this process on a database of its own; close it."""
-    return lambda: House(_new_database(postgres_url))
+    return lambda: House(new_database(postgres_url))
 
 
 @pytest.fixture(scope="session")

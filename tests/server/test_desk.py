@@ -15,7 +15,7 @@ from frazil_server.trials.rules import Measured, Told
 from frazil_tuner.errors import Conflict, FrazilError, Refused, TryLater
 from frazil_tuner.history import TrialState
 
-from .conftest import EPOCHS, House, _new_database
+from .conftest import EPOCHS, House, new_database
 
 ONCE = 15.0
 """Seconds within which anything that waits for no lock is answered."""
@@ -61,7 +61,7 @@ class Counter(House):
 
 @pytest.fixture(scope="module")
 def counter(postgres_url):
-    counter = Counter(_new_database(postgres_url))
+    counter = Counter(new_database(postgres_url))
     yield counter
     counter.close()
 

@@ -12,7 +12,7 @@ from frazil_server.database import create_engine
 from frazil_server.engine.engine import Elsewhere, LocalEngine
 from frazil_tuner.errors import TryLater
 
-from .conftest import _new_database
+from .conftest import new_database
 from .laboratory import Bench, Laboratory, until
 
 
@@ -30,7 +30,7 @@ class Lab(Laboratory):
 
 @pytest.fixture(scope="module")
 def built(postgres_url):
-    lab = Lab(_new_database(postgres_url))
+    lab = Lab(new_database(postgres_url))
     yield lab
     lab.close()
 

@@ -15,7 +15,7 @@ from frazil_server.engine.snapshots import Snapshots
 from frazil_server.events.announcer import Announcer
 from frazil_tuner.errors import TryLater
 
-from .conftest import _new_database
+from .conftest import new_database
 from .laboratory import Bench, Laboratory
 
 
@@ -41,7 +41,7 @@ class Front(Laboratory):
 def front(postgres_url):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FRAZIL_ENGINE", "remote")
-        front = Front(_new_database(postgres_url))
+        front = Front(new_database(postgres_url))
     yield front
     front.close()
 

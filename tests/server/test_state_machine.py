@@ -405,7 +405,7 @@ def test_no_order_of_words_corrupts_a_study(database_url: str) -> None:
     world = World(database_url)
     machine = type("Machine", (Workers,), {"world": world})
     limits = settings(
-        max_examples=10, stateful_step_count=40, deadline=None, derandomize=True,
+        max_examples=30, stateful_step_count=40, deadline=None, derandomize=True,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
     )  # fmt: skip
     try:

@@ -58,9 +58,11 @@ async def _lease(desk: Transaction, asks: Sequence[Ask]) -> tuple[dict[str, list
 async def collect_expired(desk: Transaction, workers: Collection[str]) -> list[TrialRecord]:
     """Takes back the leases that ran out; returns those trials and the ones that `workers` hold."""
     running = await desk.ledger.fetch_running(workers, desk.now)
-    for trial in running:
-        if rules.lease_is_over(trial, desk.now):
-            desk.expire(trial)
+    expired = [trial for trial in running if rules.lease_is_over(trial, desk.now)]
+    for trial in expired:
+        desk.expire(trial)
+    if expired:
+        await desk.ledger.flush()  # so that they are found among those that wait
     return running
 
 
