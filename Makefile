@@ -7,7 +7,7 @@ PINS := pyproject.toml clients/python/pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check fmt bench
+.PHONY: help demo serve test check fmt bench openapi
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -31,6 +31,9 @@ check: .venv/dev.installed  ## format, lint, types and the direction of imports
 fmt: .venv/dev.installed  ## rewrite the code as check wants it
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
+
+openapi: .venv/dev.installed  ## write docs/openapi.json anew, after a change of the contract
+	@$(BIN)/frazil-server openapi > docs/openapi.json
 
 bench: .venv/dev.installed  ## throughput beside Optuna, then regret (15 minutes)
 	@$(BIN)/python benchmarks/throughput.py

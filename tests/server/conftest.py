@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -110,24 +111,28 @@ class House(Api):
     def __init__(self, database_url: str) -> None:
         self.clock = Clock()
         self.database_url = database_url
-        self._runner = asyncio.Runner()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="house", daemon=True)
+        self._thread.start()
         settings = Settings(database_url=database_url, engine_prewarm=False, sweep_seconds=1e6)
         self.app = create_app(settings, self.clock)
         self._lifespan = self.app.router.lifespan_context(self.app)
-        self._runner.run(self._lifespan.__aenter__())
+        self.run(self._lifespan.__aenter__())
         self.client = httpx2.AsyncClient(
             transport=httpx2.ASGITransport(self.app), base_url="http://127.0.0.1", timeout=60
         )
-        super().__init__(lambda *request, **options: self._runner.run(self.client.request(*request, **options)))
+        super().__init__(lambda *request, **options: self.run(self.client.request(*request, **options)))
 
     def close(self) -> None:
-        self._runner.run(self.client.aclose())
-        self._runner.run(self._lifespan.__aexit__(None, None, None))
-        self._runner.close()
+        self.run(self.client.aclose())
+        self.run(self._lifespan.__aexit__(None, None, None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def run(self, coroutine: Any) -> Any:
-        """Runs a coroutine in the server's event loop."""
-        return self._runner.run(coroutine)
+        """Runs a coroutine in the server's event loop, which has a thread of its own: the server's chores go on."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def sql(self, statement: str, **parameters: Any) -> list[Any]:
         async def run() -> list[Any]:
@@ -135,7 +140,7 @@ class House(Api):
                 result = await connection.execute(text(statement), parameters)
                 return list(result.all()) if result.returns_rows else []
 
-        return self._runner.run(run())
+        return self.run(run())
 
 
 def ok(response: httpx2.Response) -> Any:

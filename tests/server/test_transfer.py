@@ -487,7 +487,8 @@ def heavy(server_url: str) -> str:
 def snapshots(postgres_url: str, wanted: int) -> int:
     """How many of the server's connections keep a view of the past: `wanted`, or what there are after 5 seconds."""
     query = """SELECT count(*) FROM pg_stat_activity
-        WHERE application_name = 'frazil' AND state <> 'idle' AND backend_xmin IS NOT NULL"""
+        WHERE application_name = 'frazil' AND datname = current_database() AND state <> 'idle'
+        AND backend_xmin IS NOT NULL"""
     deadline = time.monotonic() + 5
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         while True:

@@ -27,6 +27,7 @@ RETRY_AFTER = 1.0
 _TAKE = text(
     """DELETE FROM suggestions WHERE id IN (
         SELECT id FROM suggestions WHERE study_id = :study AND (NOT :ages OR data_version >= :since)
+            AND NOT EXISTS (SELECT FROM trials t WHERE t.study_id = :study AND t.candidate = suggestions.candidate)
         ORDER BY id LIMIT :count FOR UPDATE SKIP LOCKED)
     RETURNING id, trial_number, params, candidate, until_step, data_version, why"""
 )
@@ -58,11 +59,9 @@ async def _lease(desk: Transaction, asks: Sequence[Ask]) -> tuple[dict[str, list
 async def collect_expired(desk: Transaction, workers: Collection[str]) -> list[TrialRecord]:
     """Takes back the leases that ran out; returns those trials and the ones that `workers` hold."""
     running = await desk.ledger.fetch_running(workers, desk.now)
-    expired = [trial for trial in running if rules.lease_is_over(trial, desk.now)]
-    for trial in expired:
-        desk.expire(trial)
-    if expired:
-        await desk.ledger.flush()  # so that they are found among those that wait
+    for trial in running:
+        if rules.lease_is_over(trial, desk.now):
+            desk.expire(trial)
     return running
 
 
@@ -97,16 +96,14 @@ async def _new_work(desk: Transaction, asks: Sequence[Ask], wanted: int) -> tupl
         suggestions = [
             (s, _provenance(policy, s.why, seed, study.data_version)) for s in policy.suggest(snapshot, short, seed)
         ]
-        missing = 0
-    else:
-        suggestions = await _from_shelf(desk, policy, asks, short)
-        missing = 0 if any(ask.last_try for ask in asks) else min(short - len(suggestions), purse.trials(short))
-    work += await _accept(desk, suggestions, purse)
-    return work, max(0, missing)
+        return work + await _accept(desk, suggestions, purse), 0
+    accepted = await _accept(desk, await _from_shelf(desk, policy, asks, short), purse)
+    enough = purse.empty or any(ask.last_try for ask in asks)
+    return work + accepted, 0 if enough else min(short - len(accepted), purse.trials(short))
 
 
 class _Purse:
-    """What the budget still pays for in this transaction; `spend` before the grants are written."""
+    """What the budget still pays for in this transaction, before its grants are written."""
 
     def __init__(self, study: StudyRecord) -> None:
         self._steps = study.steps_left()

@@ -57,8 +57,6 @@ async def add(
     added = [_add_one(ledger, space, candidates, trial, f"/trials/{i}", now) for i, trial in enumerate(trials)]
     await _refuse_taken(ledger, added)
     ledger.study.learned()
-    if ledger.study.state == "completed":
-        ledger.study.state = "active"
     await ledger.flush()
     await ledger.score([trial.id for trial in added if trial.finished])
     return [{"id": t.id, "number": t.number, "state": t.state, "study_state": ledger.study.state} for t in added]
