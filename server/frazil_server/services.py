@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import structlog
 from fastapi import Request
@@ -22,6 +22,7 @@ from .engine.engine import Engine, LocalEngine, end
 from .engine.remote import RemoteEngine
 from .engine.snapshots import Snapshots
 from .engine.workers import Workers
+from .errors import NotFound
 from .events.announcer import Announcer
 from .idempotency import Once
 from .settings import Settings
@@ -31,6 +32,8 @@ from .trials.commands import Ask, OfTrial, Tell
 from .trials.desk import Desk
 
 log = structlog.get_logger(__name__)
+
+K = TypeVar("K")
 
 _PROMPT_ROUNDS = 20
 """How often an ask goes back to the shelf before it tells its client to come again."""
@@ -53,7 +56,8 @@ class Services:
         self.announcer = Announcer(database, url)
         self.desk = Desk(database, self.snapshots, self.announcer, clock, settings.max_losses)
         self.engine = self._engine(settings)
-        self.owners = _Owners()
+        self.names: _Recent[tuple[str, str]] = _Recent()
+        self.owners: _Recent[uuid.UUID] = _Recent()
 
     def _engine(self, settings: Settings) -> Engine:
         if settings.engine == "remote":
@@ -86,7 +90,16 @@ class Services:
 
     async def ask(self, study: str, project: str, ask: Ask, once: Once | None) -> Response:
         """Leases trials, going back to the shelf until the engine has nothing more to give."""
-        study_id = await self._study_id(study, project)
+        known = self.names.get((project, study))
+        try:
+            return await self._ask_study(known or await self._study_id(study, project), ask, once)
+        except NotFound:
+            if known is None:
+                raise
+            self.names.drop((project, study))  # deleted since; the name may be another study's now
+            return await self.ask(study, project, ask, once)
+
+    async def _ask_study(self, study_id: uuid.UUID, ask: Ask, once: Once | None) -> Response:
         if once is not None:
             return wire.Json(await self._ask_once(study_id, ask, once))
         return wire.Json(_public(await self._ask(study_id, ask)))
@@ -120,7 +133,9 @@ class Services:
             return uuid.UUID(study)
         except ValueError:
             async with transaction(self.database) as connection:
-                return await resolve(connection, study, project)
+                study_id = await resolve(connection, study, project)
+            self.names.put((project, study), study_id)
+            return study_id
 
     async def of_trial(self, trial_id: uuid.UUID, command: OfTrial, once: Once | None) -> Response:
         """Serves a word about a trial, in the queue of its study."""
@@ -158,20 +173,23 @@ def _public(answer: dict[str, Any]) -> dict[str, Any]:
     return {name: answer[name] for name in ("trials", "study_state", "retry_after")}
 
 
-class _Owners:
-    """Which study a trial belongs to: it never changes, so the last hundred thousand are kept."""
+class _Recent(Generic[K]):
+    """The study that a trial belongs to, or that a name means, for those seen last."""
 
     def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity
-        self._known: OrderedDict[uuid.UUID, uuid.UUID] = OrderedDict()
+        self._known: OrderedDict[K, uuid.UUID] = OrderedDict()
 
-    def get(self, trial_id: uuid.UUID) -> uuid.UUID | None:
-        return self._known.get(trial_id)
+    def get(self, key: K) -> uuid.UUID | None:
+        return self._known.get(key)
 
-    def put(self, trial_id: uuid.UUID, study_id: uuid.UUID) -> None:
-        self._known[trial_id] = study_id
+    def put(self, key: K, study_id: uuid.UUID) -> None:
+        self._known[key] = study_id
         if len(self._known) > self._capacity:
             self._known.popitem(last=False)
+
+    def drop(self, key: K) -> None:
+        self._known.pop(key, None)
 
 
 def services(request: Request) -> Services:

@@ -246,3 +246,14 @@ def test_kept_counts_equal_counted_ones_after_a_mixed_life(house, must):
     assert now["started"] == started
     assert now["steps_used"] == 4 * 2 + 3 + steps, "reported, and granted to those who run"
     assert {lost["id"], paused["id"]} & {trial["id"] for trial in running}, "what was given back is handed out first"
+
+
+def test_a_name_means_the_study_that_has_it_now(house, must):
+    called = name()
+    first, path = house.create(name=called), f"/studies/{called}/trials:ask"
+    assert must(house.post(path, {"worker": "w"}))["trials"]
+    assert house.call("DELETE", f"/studies/{first['id']}").status_code == 204
+    assert house.post(path, {"worker": "w"}).status_code == 404
+    second = house.create(name=called)
+    (trial,) = must(house.post(path, {"worker": "w"}))["trials"]
+    assert house.trial(trial)["study_id"] == second["id"] != first["id"]

@@ -21,7 +21,7 @@ from ..database import plain_url
 log = structlog.get_logger(__name__)
 
 CHANNEL = "frazil_news"
-_PAUSE = 0.05
+_PAUSE = 0.1
 _NOTIFY = text("SELECT pg_notify(:channel, id) FROM unnest(CAST(:ids AS text[])) AS n(id)")
 
 

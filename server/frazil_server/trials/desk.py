@@ -106,6 +106,7 @@ class Desk:
         """Serves batch after batch until nobody waits."""
         try:
             while queue.waiting:
+                await asyncio.sleep(0)  # whatever has reached the socket by now comes along
                 batch, queue.waiting = queue.waiting[:_LARGEST_BATCH], queue.waiting[_LARGEST_BATCH:]
                 await self._serve_batch(study_id, batch)
         finally:
