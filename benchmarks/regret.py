@@ -1,12 +1,14 @@
-"""Simple regret of our policies beside Optuna's samplers, on functions whose minimum is known.
+"""Simple regret of ours beside Optuna, Ax, HEBO, OSS Vizier, SMAC3 and random search, on problems whose least is known.
 
-    python benchmarks/regret.py [--seeds 5] [--evaluations 50] [--problems …] [--peers …] [--json FILE]
+    python benchmarks/regret.py [--problems …] [--peers …] [--seeds 10] [--evaluations 50] [--jobs 1] [--json FILE]
 
-Each seed moves the box by up to a tenth of its edges, so that no favourite point (the centre, a corner) is the optimum;
-the known minimum stays inside. Prints seeds, versions, the median regret on the way and the CPU seconds per ask.
+Every seed moves or remakes the problem. Regret is the least noiseless value among the feasible trials so far, minus the
+least there is. For noisy problems it is that of the trial which the tool itself recommends (ours `recommend`, Optuna
+`best_trial`, Ax its model-based best, the others their best observed one); with two objectives it is the hypervolume
+that is missing; for the real one, the error above the best of 500 random configurations. Peers run once for each of
+their versions and are kept in the cache, ours runs every time; slow peers have fewer seeds, and are compared on those.
 """
 
-# ruff: noqa: E402  (the number of threads is set before numpy is imported)
 from __future__ import annotations
 
 import argparse
@@ -14,199 +16,150 @@ import json
 import os
 import platform
 import sys
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
-from statistics import median
+from typing import Any
 
-for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_threads, "1")
-
-import numpy as np
-
-from frazil_tuner.history import Definition, Objective, Study, Trial, TrialState
-from frazil_tuner.policies import Policy, Start, build
-from frazil_tuner.space import Space
+from contest import CACHE, OURS, PEERS, Crashed, Missing, Peer, Run, Unsupported, kept, ready, run
+from problems import PROBLEMS, Problem
+from rich.console import Console
+from rich.table import Table
+from verdicts import Check, Results, checks
 
 MARKS = (10, 25, 50)
-SHIFT = 0.1
-
-Point = Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A function (d,) → float to minimise over a box, with its least value and one point where that is taken."""
-
-    name: str
-    function: Callable[[np.ndarray], float]
-    low: np.ndarray
-    high: np.ndarray
-    least: float
-    at: np.ndarray
-
-    def moved(self, seed: int) -> Problem:
-        """The same function over a box moved at random, the minimum still inside."""
-        edge = self.high - self.low
-        shift = np.random.default_rng([seed, len(edge)]).uniform(-SHIFT, SHIFT, len(edge)) * edge
-        moved = Problem(self.name, self.function, self.low + shift, self.high + shift, self.least, self.at)
-        assert np.all((moved.low < self.at) & (self.at < moved.high)), "the box has left its minimum behind"
-        return moved
-
-    def __call__(self, point: Point) -> float:
-        return self.function(np.array([point[name] for name in self.names]))
-
-    @property
-    def names(self) -> list[str]:
-        return [f"x{i}" for i in range(len(self.low))]
+def attempt(peer: Peer, problem: Problem, seed: int, marks: Sequence[int], cache: Path) -> Run | str:
+    """A run, or why there is none."""
+    make = run if peer.driver == OURS.driver and peer.name == OURS.name else kept
+    try:
+        made = make(peer, problem, seed, marks, cache)
+    except (Missing, Unsupported, Crashed) as reason:
+        return f"{problem.name}: {reason}"
+    print(f"{problem.name:18} {peer.name:11} seed {seed}  {made.regret(marks[-1]):9.2e}", file=sys.stderr, flush=True)
+    return made
 
 
-def branin(x: np.ndarray) -> float:
-    valley = x[1] - 5.1 / (4 * np.pi**2) * x[0] ** 2 + 5 / np.pi * x[0] - 6
-    return float(valley**2 + 10 * (1 - 1 / (8 * np.pi)) * np.cos(x[0]) + 10)
+def take_part(peers: Sequence[Peer]) -> tuple[list[Peer], dict[str, str]]:
+    """Those that can be had here, and why the others cannot."""
+    present, missing = [], {}
+    for peer in peers:
+        try:
+            ready(peer)
+            present.append(peer)
+        except Missing as reason:
+            missing[peer.name] = str(reason)
+    return present, missing
 
 
-def hartmann6(x: np.ndarray) -> float:
-    heights = np.array([1.0, 1.2, 3.0, 3.2])
-    steepness = np.array(
-        [[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]]
-    )
-    centres = 1e-4 * np.array(
-        [
-            [1312, 1696, 5569, 124, 8283, 5886],
-            [2329, 4135, 8307, 3736, 1004, 9991],
-            [2348, 1451, 3522, 2883, 3047, 6650],
-            [4047, 8828, 8732, 5743, 1091, 381],
-        ]
-    )
-    return float(-heights @ np.exp(-(steepness * (x - centres) ** 2).sum(1)))
-
-
-PROBLEMS = {
-    problem.name: problem
-    for problem in (
-        Problem(
-            "branin", branin, np.array([-5.0, 0.0]), np.array([10.0, 15.0]), 10 / (8 * np.pi), np.array([np.pi, 2.275])
-        ),
-        Problem(
-            "hartmann6",
-            hartmann6,
-            np.zeros(6),
-            np.ones(6),
-            -3.3223680114155,
-            np.array([0.20169, 0.150011, 0.476874, 0.275332, 0.311652, 0.6573]),
-        ),
-    )
-}
-
-
-@dataclass(frozen=True)
-class Run:
-    """The regret of the best value after each evaluation, and the CPU seconds of each ask."""
-
-    regrets: list[float]
-    seconds: list[float]
-
-
-def run(problem: Problem, ask: Callable[[], Point], tell: Callable[[float], None], evaluations: int) -> Run:
-    values, seconds = [], []
-    for _ in range(evaluations):
-        began = time.process_time()
-        point = ask()
-        seconds.append(time.process_time() - began)
-        values.append(problem(point))
-        tell(values[-1])
-    return Run([float(best) for best in np.minimum.accumulate(values) - problem.least], seconds)
-
-
-def run_ours(policy: str, problem: Problem, seed: int, evaluations: int) -> Run:
-    bounds = zip(problem.names, problem.low, problem.high, strict=True)
-    space = Space.from_json([{"name": n, "type": "float", "low": float(a), "high": float(b)} for n, a, b in bounds])
-    definition = Definition(space, (Objective("value"),), seed=seed)
-    chosen: Policy = build({"name": policy}, definition)
-    trials: list[Trial] = []
-    asked: list[Point] = []
-
-    def ask() -> Point:
-        number = len(trials)
-        (start,) = chosen.suggest(Study(definition, tuple(trials)), 1, seed * 100_003 + number)
-        assert isinstance(start, Start)
-        asked.append(start.params)
-        return start.params
-
-    def tell(value: float) -> None:
-        trials.append(Trial(len(trials), asked[-1], TrialState.COMPLETED, values={"value": value}))
-
-    return run(problem, ask, tell, evaluations)
-
-
-def run_optuna(sampler: str, problem: Problem, seed: int, evaluations: int) -> Run:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=getattr(optuna.samplers, sampler)(seed=seed))
-    asked: list[optuna.Trial] = []
-
-    def ask() -> Point:
-        trial = study.ask()
-        asked.append(trial)
-        bounds = zip(problem.names, problem.low, problem.high, strict=True)
-        return {name: trial.suggest_float(name, low, high) for name, low, high in bounds}
-
-    return run(problem, ask, lambda value: study.tell(asked[-1], value) and None, evaluations)
-
-
-PEERS: Mapping[str, Callable[[Problem, int, int], Run]] = {
-    "frazil bayes": lambda *which: run_ours("bayes", *which),
-    "frazil random": lambda *which: run_ours("random", *which),
-    "optuna GP": lambda *which: run_optuna("GPSampler", *which),
-    "optuna TPE": lambda *which: run_optuna("TPESampler", *which),
-}
-
-
-def compare(problem: Problem, peer: str, seeds: range, evaluations: int) -> dict[str, object]:
-    runs = [PEERS[peer](problem.moved(seed), seed, evaluations) for seed in seeds]
-    marks = [mark for mark in MARKS if mark < evaluations] + [evaluations]
-    return {
-        "problem": problem.name,
-        "peer": peer,
-        "regret": {mark: median(run.regrets[mark - 1] for run in runs) for mark in marks},
-        "final": [run.regrets[-1] for run in runs],
-        "seconds_per_ask": sum(sum(run.seconds) for run in runs) / (len(runs) * evaluations),
+def contend(given: argparse.Namespace, peers: Sequence[Peer], marks: Sequence[int]) -> tuple[list[Run], dict[str, str]]:
+    """All runs, and by peer the reason of each that failed."""
+    plan = [
+        (peer, PROBLEMS[name], seed)
+        for name, peer in product(given.problems, peers)
+        for seed in range(min(given.seeds, peer.seeds))
+    ]
+    with ThreadPoolExecutor(given.jobs) as pool:
+        made = list(pool.map(lambda which: attempt(*which, marks, given.cache), plan))
+    runs = [found for found in made if isinstance(found, Run)]
+    return runs, {
+        f"{peer.name}, {found}": "" for (peer, _, _), found in zip(plan, made, strict=True) if isinstance(found, str)
     }
 
 
-def show(row: Mapping[str, object]) -> None:
-    regret = "  ".join(f"{mark}: {value:9.2e}" for mark, value in dict(row["regret"]).items())  # type: ignore[call-overload]
-    print(f"{row['problem']:10} {row['peer']:14} {regret}   {row['seconds_per_ask']:.3f} CPU s/ask", flush=True)
+def regret_table(results: Results, marks: Sequence[int]) -> Table:
+    columns = ("problem", "", *(f"{mark}" for mark in marks), "seeds")
+    drawn = Table(
+        *columns, box=None, pad_edge=False, title="Median regret after so many evaluations", title_justify="left"
+    )
+    for problem in results.problems:
+        for peer in results.peers:
+            runs = results.runs(peer, problem)
+            cells = [f"{results.median(peer, problem, mark):.2e}" if runs else "–" for mark in marks]
+            drawn.add_row(problem, peer, *cells, str(len(runs)))
+        drawn.add_row()
+    return drawn
 
 
-def arguments(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=5)
+def summary_table(results: Results, ours: str) -> Table:
+    columns = ("", "mean rank", "CPU s/ask", "geo. mean ÷", "pairs", "better", "worse", "median ÷", "p")
+    drawn = Table(
+        *columns, box=None, pad_edge=False, title=f"{ours} against each (÷: ours by theirs)", title_justify="left"
+    )
+    ranks = results.mean_ranks()
+    for peer in sorted(results.peers, key=ranks.__getitem__):
+        cells = [f"{ranks[peer]:.2f}", f"{results.cpu_per_ask(peer):.3f}"]
+        if peer != ours and ours in results.peers:
+            pairing = results.pairing(ours, peer)
+            cells += [
+                f"x{results.geometric_ratio(ours, peer):.3f}",
+                *map(str, (pairing.pairs, pairing.better, pairing.worse)),
+            ]
+            cells += [f"x{pairing.ratio:.3f}", f"{pairing.p:.1e}"]
+        drawn.add_row(peer, *cells)
+    return drawn
+
+
+def surroundings(runs: Sequence[Run]) -> dict[str, Any]:
+    versions: dict[str, str] = {}
+    for made in runs:
+        versions |= {f"{made.peer}: {name}": number for name, number in made.versions.items()}
+    load = [round(load, 2) for load in os.getloadavg()]
+    return {"python": platform.python_version(), "cpus": os.cpu_count(), "load": load, "versions": versions}
+
+
+def report(given: argparse.Namespace, runs: Sequence[Run], missing: Mapping[str, str], marks: Sequence[int]) -> None:
+    console = Console(width=120)
+    around = surroundings(runs)
+    console.print(
+        f"seeds from 0; one thread a process; Python {around['python']}, {around['cpus']} CPUs, load {around['load']}"
+    )
+    console.print(", ".join(f"{name} {number}" for name, number in around["versions"].items()), highlight=False)
+    for name, reason in missing.items():
+        console.print(f"missing: {name} {reason}".rstrip(), highlight=False)
+    found: list[Check] = []
+    if runs:
+        results = Results(runs, marks[-1])
+        console.print(regret_table(results, marks))
+        console.print(summary_table(results, OURS.name))
+        found = checks(results, OURS.name) if OURS.name in results.peers else []
+    for check in found:
+        console.print(str(check), highlight=False)
+    if given.json:
+        content = {
+            **around,
+            "missing": missing,
+            "runs": [asdict(made) for made in runs],
+            "checks": [asdict(c) for c in found],
+        }
+        given.json.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10, help="at most; slow peers have fewer")
     parser.add_argument("--evaluations", type=int, default=50)
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
+    parser.add_argument(
+        "--ours", type=json.loads, default=OURS.options["policy"], help='the policy, {"name": "bayes"}; null: none'
+    )
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     return parser.parse_args(argv)
 
 
-def main(argv: list[str]) -> None:
+def main(argv: Sequence[str]) -> None:
     given = arguments(argv)
-    versions = {name: version(name) for name in ("torch", "numpy", "scipy", "optuna")}
-    print(
-        f"seeds 0 to {given.seeds - 1}, Python {platform.python_version()},", ", ".join(map(" ".join, versions.items()))
-    )
-    print("median regret after so many evaluations")
-    rows = []
-    for name in given.problems:
-        for peer in given.peers:
-            rows.append(compare(PROBLEMS[name], peer, range(given.seeds), given.evaluations))
-            show(rows[-1])
-    if given.json:
-        given.json.write_text(json.dumps({"seeds": given.seeds, "versions": versions, "rows": rows}, indent=1) + "\n")
+    marks = [mark for mark in MARKS if mark < given.evaluations] + [given.evaluations]
+    ours = [replace(OURS, options={"policy": given.ours})] if given.ours else []
+    present, missing = take_part([*ours, *(PEERS[name] for name in given.peers)])
+    runs, failed = contend(given, present, marks)
+    report(given, runs, missing | failed, marks)
 
 
 if __name__ == "__main__":
