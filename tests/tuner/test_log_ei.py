@@ -10,9 +10,12 @@ import torch
 from botorch.acquisition.analytic import LogExpectedImprovement
 from botorch.models import SingleTaskGP
 
-from frazil_tuner.acquisition import log_ei
-from frazil_tuner.acquisition.log_ei import FAR, NEAR, log_expected_improvement, log_h
+from frazil_tuner.acquisition import Outlook
+from frazil_tuner.acquisition.log_ei import log_ei, log_expected_improvement
+from frazil_tuner.acquisition.normal import FAR, NEAR, log_h, log_ndtr
+from frazil_tuner.space import Space
 
+SPACE = Space.from_json([{"name": "x", "type": "float", "low": 0, "high": 1}])
 EPS = 1e-9
 POINTS = [
     *(8.0, 3.0, 0.5, 0.0, -0.5, -3.0, -8.0, -20.0, -300.0, -1e4, -1e8, -1e20, -1e150),
@@ -42,6 +45,24 @@ def test_value_and_gradient_of_log_h_agree_with_many_digits(z: float) -> None:
     assert at.grad.item() == pytest.approx(slope, rel=1e-9)
 
 
+@pytest.mark.parametrize("z", [*POINTS, 40.0, 1e3])
+def test_value_and_gradient_of_log_ndtr_agree_with_many_digits(z: float) -> None:
+    at = torch.tensor(z, dtype=torch.float64, requires_grad=True)
+    value = log_ndtr(at)
+    value.backward()
+    with mpmath.workdps(40):
+        big = mpmath.mpf(z)
+        log_density = -(big**2) / 2 - mpmath.log(2 * mpmath.pi) / 2
+        if z < -1e3:
+            expected = log_density - mpmath.log(-big) + mpmath.log1p(-1 / big**2)
+        else:
+            expected = mpmath.log1p(-mpmath.ncdf(-big)) if z > 0 else mpmath.log(mpmath.ncdf(big))
+        slope = mpmath.exp(log_density - expected) if z > -1e3 else -big - 1 / big
+    assert value.item() == pytest.approx(float(expected), rel=1e-12, abs=1e-300)
+    assert at.grad is not None
+    assert at.grad.item() == pytest.approx(float(slope), rel=1e-9, abs=1e-300)
+
+
 def test_scale_and_incumbent_enter_as_the_formula_says() -> None:
     mean, sd, best = (torch.tensor(v, dtype=torch.float64) for v in (1.5, 2.0, 3.0))
     assert log_expected_improvement(mean, sd, best).item() == pytest.approx(math.log(2) + exact(-0.75)[0])
@@ -53,15 +74,15 @@ class Known:
     incumbent = torch.tensor([0.0, 1.0], dtype=torch.float64)
 
     def posterior(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.tensor([[0.5], [2.0]], dtype=torch.float64).expand(2, len(x)), torch.full((len(x),), 0.5).double()
-
-    def imagine(self, x: torch.Tensor, paths: int, rng: torch.Generator) -> Known:
-        return self
+        return torch.tensor([[0.5], [2.0]], dtype=torch.float64).expand(2, len(x)), torch.full(
+            (1, len(x)), 0.5
+        ).double()
 
 
 def test_the_improvement_is_averaged_over_imagined_outcomes() -> None:
     each = [0.5 * math.exp(exact(z)[0]) for z in (1.0, 2.0)]
-    assert log_ei(Known())(torch.zeros(3, 1)).tolist() == pytest.approx([math.log(sum(each) / 2)] * 3)
+    outlook = Outlook((Known(),), SPACE, torch.Generator(), 1)
+    assert log_ei(outlook)(torch.zeros(3, 1)).tolist() == pytest.approx([math.log(sum(each) / 2)] * 3)
 
 
 def test_ours_is_botorchs_log_ei() -> None:
