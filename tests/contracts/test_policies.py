@@ -14,7 +14,17 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from frazil_tuner.history import Curve, Definition, Objective, Resource, Study, Trial, TrialState
+from frazil_tuner.errors import Refused
+from frazil_tuner.history import (
+    Curve,
+    Definition,
+    Objective,
+    OutcomeConstraint,
+    Resource,
+    Study,
+    Trial,
+    TrialState,
+)
 from frazil_tuner.policies import POLICIES, Continue, Pause, Policy, Recommendation, Resume, Start, Stop, build
 from frazil_tuner.space import Space
 
@@ -34,10 +44,26 @@ SPACE = Space.from_json(
         {"name": "seed", "type": "fixed", "value": 7},
     ]
 )
+NUMERIC = Space.from_json(
+    [
+        {"name": "layers", "type": "int", "low": 1, "high": 4},
+        {"name": "lr", "type": "float", "low": 1e-4, "high": 1, "log": True},
+        {"name": "beta2", "type": "float", "low": 0.9, "high": 0.999, "log": "complement", "when": {"layers": [1, 2]}},
+        {"name": "batch", "type": "int", "low": 8, "high": 512, "log": True},
+        {"name": "seed", "type": "fixed", "value": 7},
+    ]
+)
 NAMES = Space.from_json([{"name": "a", "type": "categorical", "choices": list("pqr")}, {"name": "b", "type": "bool"}])
+LEVELS = Space.from_json(
+    [{"name": "a", "type": "ordinal", "values": [1, 3, 9]}, {"name": "b", "type": "int", "low": 1, "high": 2}]
+)
+MANY_NAMES = Space.from_json([{"name": f"c{i}", "type": "categorical", "choices": list("pqrstu")} for i in range(8)])
 CONSTANT = Space.from_json([{"name": "only", "type": "fixed", "value": "this"}])
 
 OBJECTIVE = Objective("loss")
+SIZE = Objective("size", "maximize")
+PREFERENCE = Objective("loss", "maximize", by="comparison")
+SMALL_ENOUGH = OutcomeConstraint.parse("size <= 20")
 EPOCHS = Resource("epoch", 9)
 FINISHED = [state for state in TrialState if state.finished]
 
@@ -55,16 +81,18 @@ BAD_VALUES: Mapping[str, Values] = {
 
 
 class PolicyContract:
-    """Inherit, and say which policy."""
+    """Inherit, and say which policy; and which spaces, where it cannot vary names."""
 
     name: ClassVar[str]
     options: ClassVar[Mapping[str, Any]] = {}
     resource: ClassVar[Resource | None] = None
+    space: ClassVar[Space] = SPACE
+    few: ClassVar[Space] = NAMES
 
     def definition(
-        self, space: Space = SPACE, candidates: tuple[dict[str, Any], ...] | None = None, seed: int = 0
+        self, space: Space | None = None, candidates: tuple[dict[str, Any], ...] | None = None, seed: int = 0
     ) -> Definition:
-        return Definition(space, (OBJECTIVE,), self.resource, candidates, seed)
+        return Definition(space or self.space, (OBJECTIVE,), self.resource, candidates, seed)
 
     @property
     def policy(self) -> Policy:
@@ -84,9 +112,9 @@ class PolicyContract:
         curve: Curve = tuple((step, value) for step in range(1, self.resource.max + 1))
         return Trial(number, params, state, {"loss": curve}, {}, self.resource.max, self.resource.max, **more)
 
-    def study(self, n: int, values: Values = lambda i: i / 10, space: Space = SPACE, **more: Any) -> Study:
+    def study(self, n: int, values: Values = lambda i: i / 10, space: Space | None = None, **more: Any) -> Study:
         """`n` different random points of a space, completed."""
-        rng = np.random.default_rng(1)
+        rng, space = np.random.default_rng(1), space or self.space
         trials = tuple(self.trial(i, space.draw(rng), values(i)) for i in range(n))
         return Study(self.definition(space), trials, **more)
 
@@ -100,6 +128,11 @@ class PolicyContract:
             assert "policy" in suggestion.why
             assert self.is_sound(suggestion, study)
         return suggestions
+
+    def lr(self, i: int) -> float:
+        """The learning rate of trial `i` of `study`."""
+        rng = np.random.default_rng(1)
+        return float([self.space.draw(rng) for _ in range(i + 1)][i]["lr"])
 
     def is_sound(self, suggestion: Start | Resume, study: Study) -> bool:
         if isinstance(suggestion, Resume):
@@ -163,12 +196,12 @@ class PolicyContract:
         shelved = replace(study, shelved=tuple(first))
         for later in (running, shelved):
             second = [start.params for start in self.suggest(later, 3, seed=1)]
-            assert not {SPACE.key(p) for p in first} & {SPACE.key(p) for p in second}
+            assert not {self.space.key(p) for p in first} & {self.space.key(p) for p in second}
 
     @pytest.mark.parametrize("tried", [0, 4, 12])
     def test_candidates_are_suggested_to_the_last_and_none_twice(self, tried: int) -> None:
         rng = np.random.default_rng(2)
-        candidates = tuple(SPACE.draw(rng) for _ in range(15))
+        candidates = tuple(self.space.draw(rng) for _ in range(15))
         definition = self.definition(candidates=candidates)
         trials = tuple(self.trial(i, candidates[i], i / 10, candidate=i) for i in range(tried))
         study = Study(definition, trials, (candidates[14],), (14,))
@@ -176,11 +209,11 @@ class PolicyContract:
         assert sorted(suggested) == list(range(tried, 14))
 
     def test_a_finite_space_is_tried_to_the_last_point_and_no_further(self) -> None:
-        study = Study(self.definition(NAMES))
+        study = Study(self.definition(self.few))
         for i in range(6):
             (start,) = self.suggest(study, 1, seed=i)
             study = replace(study, trials=(*study.trials, self.trial(i, start.params, i / 10)))
-        assert len({NAMES.key(trial.params) for trial in study.trials}) == 6
+        assert len({self.few.key(trial.params) for trial in study.trials}) == 6
         assert self.suggest(study, 3) == []
 
     def test_a_space_of_one_point_is_tried_once(self) -> None:
@@ -202,12 +235,12 @@ class PolicyContract:
         assert self.policy.recommend(self.study(12, BAD_VALUES["nan"])) is None
 
     def test_the_recommended_trial_is_among_the_good_ones(self) -> None:
-        study = self.study(12, lambda i: math.log10(study_lr(i)) ** 2)
+        study = self.study(12, lambda i: math.log10(self.lr(i)) ** 2)
         recommendation = self.policy.recommend(study)
         assert isinstance(recommendation, Recommendation)
-        values = sorted(math.log10(study_lr(i)) ** 2 for i in range(12))
-        assert math.log10(study_lr(recommendation.number)) ** 2 <= values[4]
-        assert recommendation.mean == pytest.approx(math.log10(study_lr(recommendation.number)) ** 2, abs=2)
+        values = sorted(math.log10(self.lr(i)) ** 2 for i in range(12))
+        assert math.log10(self.lr(recommendation.number)) ** 2 <= values[4]
+        assert recommendation.mean["loss"] == pytest.approx(math.log10(self.lr(recommendation.number)) ** 2, abs=2)
 
     def test_a_light_answer_needs_no_torch(self) -> None:
         study = self.study(2)
@@ -218,16 +251,68 @@ class PolicyContract:
         code += "policy.suggest(study, 2, 5); sys.exit('torch' in sys.modules)"
         subprocess.run([sys.executable, "-c", code], input=pickle.dumps((self.policy, study)), check=True)
 
+    def test_a_space_of_many_names_is_searched(self) -> None:
+        if not self.policy.scope.handles_unordered:
+            self.refuses(self.definition(MANY_NAMES))
+            return
+        study = self.study(15, space=MANY_NAMES)
+        tried = {MANY_NAMES.key(trial.params) for trial in study.trials}
+        assert len(tried | {MANY_NAMES.key(start.params) for start in self.suggest(study, 4)}) == 15 + 4
+
+    @pytest.mark.parametrize("n", [0, 15])
+    def test_a_context_is_kept(self, n: int) -> None:
+        study = self.study(n, context={"layers": 2})
+        assert [start.params["layers"] for start in self.suggest(study, 4)] == [2] * 4
+
+    @pytest.mark.parametrize("n", [0, 15])
+    def test_no_suggestion_violates_a_constraint_of_the_space(self, n: int) -> None:
+        items = [*self.space.to_json()]
+        bounded = Space.from_json(items, ["lr * layers <= 0.01"])
+        starts = self.suggest(self.study(n, space=bounded), 4)
+        assert all(start.params["lr"] * start.params["layers"] <= 0.01 for start in starts)
+
+    @pytest.mark.parametrize("values", BAD_VALUES.values(), ids=list(BAD_VALUES))
+    def test_several_objectives_are_weighed_or_refused(self, values: Values) -> None:
+        definition = replace(self.definition(), objectives=(OBJECTIVE, SIZE))
+        if self.policy.scope.most_objectives < 2:
+            self.refuses(definition)
+            return
+        assert len(self.suggest(self.sized(definition, values))) == 2
+
+    @pytest.mark.parametrize("values", BAD_VALUES.values(), ids=list(BAD_VALUES))
+    def test_outcome_constraints_are_heeded_or_refused(self, values: Values) -> None:
+        definition = replace(self.definition(), outcome_constraints=(SMALL_ENOUGH,))
+        if not self.policy.scope.handles_constraints:
+            self.refuses(definition)
+            return
+        assert len(self.suggest(self.sized(definition, values))) == 2
+        hopeless = replace(definition, outcome_constraints=(OutcomeConstraint("size", -1e300),))
+        assert len(self.suggest(self.sized(hopeless, values))) == 2
+
+    @pytest.mark.parametrize("rankings", [(), ((3, 1),), ((4, 2, 0), (1, 5), (5, 1), (2, 6, 7, 8, 9, 10, 11))])
+    def test_comparisons_are_learned_from_or_refused(self, rankings: tuple[tuple[int, ...], ...]) -> None:
+        definition = replace(self.definition(), objectives=(PREFERENCE,))
+        if not self.policy.scope.serves_comparisons:
+            self.refuses(definition)
+            return
+        trials = tuple(replace(trial, values={}, curves={}) for trial in self.study(12).trials)
+        assert len(self.suggest(Study(definition, trials, rankings=rankings))) == 2
+
+    def sized(self, definition: Definition, values: Values) -> Study:
+        """Trials with the bad values for a size, and a loss that grows."""
+        trials = self.study(12).trials
+        told = [replace(trial, values={"loss": i / 10, "size": values(i)}) for i, trial in enumerate(trials)]
+        return Study(definition, tuple(told))
+
+    def refuses(self, definition: Definition) -> None:
+        with pytest.raises(Refused) as caught:
+            build({"name": self.name, **self.options}, definition)
+        assert [problem.pointer for problem in caught.value.problems] == ["/name"]
+
     def test_it_is_a_value(self) -> None:
         assert pickle.loads(pickle.dumps(self.policy)) == self.policy
         assert hash(self.policy) == hash(build({"name": self.name, **self.options}, self.definition()))
         assert type(self.policy) is POLICIES[self.name]
-
-
-def study_lr(i: int) -> float:
-    """The learning rate of trial `i` in `PolicyContract.study`."""
-    rng = np.random.default_rng(1)
-    return float([SPACE.draw(rng) for _ in range(i + 1)][i]["lr"])
 
 
 class TestRandom(PolicyContract):
@@ -256,6 +341,21 @@ class TestBayes(PolicyContract):
 class TestBayesWithResource(PolicyContract):
     name = "bayes"
     resource = EPOCHS
+
+
+class TestTpe(PolicyContract):
+    name = "tpe"
+
+
+class TestCmaes(PolicyContract):
+    name = "cmaes"
+    space = NUMERIC
+    few = LEVELS
+
+
+class TestNsga2(PolicyContract):
+    name = "nsga2"
+    options: ClassVar[Mapping[str, Any]] = {"population": 5}
 
 
 class TestAsha(PolicyContract):

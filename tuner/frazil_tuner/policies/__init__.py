@@ -23,10 +23,14 @@ from .base import (
     Why,
 )
 from .bayes import Bayes
+from .cmaes import Cmaes
 from .grid import Grid
+from .nsga2 import Nsga2
 from .options import describe_options, read_options
 from .random import Random
+from .scope import ANY_STUDY
 from .sobol import Sobol
+from .tpe import Tpe
 
 if TYPE_CHECKING:
     from ..history import Definition
@@ -48,7 +52,7 @@ __all__ = [
 ]
 
 POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
-    {policy.name: policy for policy in (Auto, Asha, Bayes, Sobol, Random, Grid)}
+    {policy.name: policy for policy in (Auto, Asha, Bayes, Tpe, Cmaes, Nsga2, Sobol, Random, Grid)}
 )
 """Every policy by the name that studies give it."""
 
@@ -71,6 +75,7 @@ def build(spec: Mapping[str, Any] | None, definition: Definition) -> Policy:
     options, problems = read_options(policy, {key: value for key, value in spec.items() if key != "name"})
     if policy.needs_resource and definition.resource is None:
         problems.append(Problem("/name", f'{name} needs a resource: add one, such as {{"name": "epoch", "max": 30}}'))
+    problems += getattr(policy, "scope", ANY_STUDY).problems(name, definition)
     if problems:
         raise _refused(problems)
     return policy(**options)

@@ -15,6 +15,7 @@ from .base import Continue, Decision, Pause, Recommendation, Resume, Suggestion
 from .domain import domain_of
 from .model_free import best_trained
 from .options import option
+from .scope import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,7 @@ class Asha:
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = True
     needs_resource: ClassVar[bool] = True
+    scope: ClassVar[Scope] = Scope()
 
     eta: int = option(3, "one in eta trials is promoted from each rung to the next, which lies eta times higher", low=2)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from .domain import domain_of
 from .model_free import best_trained, full_grant, go_on
 from .options import option
+from .scope import ANY_STUDY, Scope
 
 if TYPE_CHECKING:
     from ..history import Study, Trial
@@ -23,6 +24,7 @@ class Grid:
     ages: ClassVar[bool] = False
     reads_curves: ClassVar[bool] = False
     needs_resource: ClassVar[bool] = False
+    scope: ClassVar[Scope] = ANY_STUDY
 
     resolution: int = option(
         5, "the most values tried on each numeric axis, evenly spread with both ends", low=1, high=1000

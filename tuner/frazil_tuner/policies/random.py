@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from .domain import domain_of
 from .model_free import best_trained, full_grant, go_on
+from .scope import ANY_STUDY, Scope
 
 if TYPE_CHECKING:
     from ..history import Study, Trial
@@ -22,6 +23,7 @@ class Random:
     ages: ClassVar[bool] = False
     reads_curves: ClassVar[bool] = False
     needs_resource: ClassVar[bool] = False
+    scope: ClassVar[Scope] = ANY_STUDY
 
     def is_light(self, study: Study) -> bool:
         return True

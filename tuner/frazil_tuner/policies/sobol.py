@@ -10,6 +10,7 @@ from scipy.stats import qmc
 
 from .domain import Point, domain_of
 from .model_free import best_trained, full_grant, go_on
+from .scope import ANY_STUDY, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,7 @@ class Sobol:
     ages: ClassVar[bool] = False
     reads_curves: ClassVar[bool] = False
     needs_resource: ClassVar[bool] = False
+    scope: ClassVar[Scope] = ANY_STUDY
 
     def is_light(self, study: Study) -> bool:
         return True

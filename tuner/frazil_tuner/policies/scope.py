@@ -1,0 +1,64 @@
+"""Which studies a policy can serve; others are refused when the policy is built, with the remedy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import Problem
+from ..space import Column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..history import Definition
+
+POINTER = "/name"
+"""Where the faults lie: in the choice of the policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """`most_objectives`: how many it can weigh against each other. `serves_comparisons`: it learns from rankings too.
+    `handles_constraints`: it keeps away from where outcome constraints are violated, or does not learn at all.
+    `handles_unordered`: it can vary parameters whose values are only equal or different.
+    """
+
+    most_objectives: float = 1
+    serves_comparisons: bool = False
+    handles_constraints: bool = False
+    handles_unordered: bool = True
+
+    def problems(self, name: str, definition: Definition) -> Iterator[Problem]:
+        """What keeps the policy called `name` from serving a study."""
+        yield from self._too_many(name, definition)
+        yield from self._not_learnable(name, definition)
+        yield from self._not_movable(name, definition)
+
+    def _too_many(self, name: str, definition: Definition) -> Iterator[Problem]:
+        count = len(definition.objectives)
+        if count > self.most_objectives:
+            most = f"at most {self.most_objectives} objective{'s' if self.most_objectives > 1 else ''}"
+            yield Problem(POINTER, f"{name} serves {most}, not {count}; use bayes, tpe or nsga2")
+
+    def _not_learnable(self, name: str, definition: Definition) -> Iterator[Problem]:
+        if not self.serves_comparisons and any(objective.by == "comparison" for objective in definition.objectives):
+            yield Problem(POINTER, f"{name} does not learn from comparisons; use bayes or rank_sgd")
+        if not self.handles_constraints and definition.outcome_constraints:
+            yield Problem(POINTER, f"{name} takes no notice of outcome constraints; use bayes or tpe")
+
+    def _not_movable(self, name: str, definition: Definition) -> Iterator[Problem]:
+        if self.handles_unordered:
+            return
+        unordered = [p.name for p in definition.space.parameters if Column.UNORDERED in p.kind.columns]
+        if unordered:
+            yield Problem(
+                POINTER,
+                f"{name} moves along numeric axes and cannot choose {', '.join(unordered)}; use bayes, tpe or nsga2, "
+                "or an ordinal type where the values have an order",
+            )
+
+
+ANY_STUDY = Scope(most_objectives=math.inf, serves_comparisons=True, handles_constraints=True)
+"""Of policies that do not learn, or learn from everything."""
