@@ -69,7 +69,7 @@ def replay(rows: Floats, losses: Floats, population: int, seed: int) -> tuple[Di
         begin = end
         if distribution.is_spent:
             restarts += 1
-            distribution = _at(rng.random(rows.shape[1]), SIGMA, 2 * distribution.population_size)
+            distribution = _at(rng.random((rows.shape[1],)), SIGMA, 2 * distribution.population_size)
     return distribution, restarts
 
 
