@@ -184,12 +184,13 @@ class Run:
         return self.recommended.get(str(evaluations), self.regrets[evaluations - 1])
 
 
-def task_of(problem: Problem, instance: Instance, seed: int) -> dict[str, Any]:
+def task_of(problem: Problem, instance: Instance, seed: int, budget: int) -> dict[str, Any]:
     return {
         "space": instance.space,
         "objectives": problem.objectives,
         "constraints": problem.constraints,
         "seed": seed,
+        "budget": budget,
     }
 
 
@@ -202,7 +203,7 @@ def run(peer: Peer, problem: Problem, seed: int, marks: Sequence[int], cache: Pa
     cpu: list[float] = []
     recommended: dict[str, float] = {}
     log = cache / "log" / f"{peer.name}-{problem.name}-{seed}.txt"
-    with started(peer, task_of(problem, instance, seed), log) as (client, versions):
+    with started(peer, task_of(problem, instance, seed, marks[-1]), log) as (client, versions):
         while len(seen) < marks[-1]:
             count = min(problem.batch, marks[-1] - len(seen))
             asked = client.call(ask=count)

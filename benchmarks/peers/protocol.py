@@ -30,21 +30,17 @@ Values = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be minimised: a space as in the contract's JSON, objectives, and constraints, each to be ≤ 0."""
+    """What is to be minimised: a space as in the contract's JSON, objectives, and constraints, each to be ≤ 0.
+
+    `budget` is how many trials there will be, for tools that want to know.
+    """
 
     space: Sequence[Mapping[str, Any]]
     objectives: Sequence[str]
     constraints: Sequence[str]
     seed: int
+    budget: int
     options: Mapping[str, Any]
-
-    @property
-    def names(self) -> list[str]:
-        return [parameter["name"] for parameter in self.space]
-
-    @property
-    def is_flat(self) -> bool:
-        return not any("when" in parameter for parameter in self.space)
 
     def active(self, params: Params) -> dict[str, Any]:
         """Of a point with all parameters, those whose conditions hold: for tools that know no conditions."""

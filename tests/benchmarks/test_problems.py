@@ -114,7 +114,7 @@ def test_a_loaded_history_is_known_to_the_tool(tmp_path: Path) -> None:
     problem = PROBLEMS["branin"]
     instance = problem.instance(0)
     trials = [[{"x0": 1.0, "x1": 6.0}, {"value": 3.0}], [{"x0": 2.0, "x1": 6.0}, {"value": 2.0}]]
-    with started(PEERS["random"], task_of(problem, instance, 0), tmp_path / "log.txt") as (client, _):
+    with started(PEERS["random"], task_of(problem, instance, 0, 9), tmp_path / "log.txt") as (client, _):
         client.call(load=trials)
         assert client.call(recommend=None).result == trials[1][0]
 
@@ -129,6 +129,6 @@ def test_a_task_that_a_tool_does_not_take_is_refused_with_the_reason(
     peer, problem = replace(PEERS["random"], driver="picky"), PROBLEMS["branin"]
     with (
         pytest.raises(Unsupported, match="no such thing"),
-        started(peer, task_of(problem, problem.instance(0), 0), tmp_path / "log.txt"),
+        started(peer, task_of(problem, problem.instance(0), 0, 9), tmp_path / "log.txt"),
     ):
         raise AssertionError
