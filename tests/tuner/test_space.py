@@ -438,10 +438,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("item", "pointer"),
         [
-            ({"type": "simplex", "components": ["a", "b"]}, "/0/type"),
             ({"type": "schedule", "kinds": ["cosine"]}, "/0/type"),
-            ({"type": "float", "low": 0, "high": 1, "prior": 0.5}, "/0/prior"),
-            ({"type": "float", "low": 0, "high": 1, "prior_confidence": "high"}, "/0/prior_confidence"),
         ],
     )
     def test_features_to_come_are_refused_by_name(self, item: dict[str, Any], pointer: str) -> None:
@@ -450,7 +447,7 @@ class TestRefusals:
         assert [problem.pointer for problem in caught.value.problems] == [pointer]
 
     def test_faults_come_before_features_to_come(self) -> None:
-        assert set(problems_of([{"name": "x", "type": "simplex"}, {"name": "y", "type": "int"}])) == {
+        assert set(problems_of([{"name": "x", "type": "schedule"}, {"name": "y", "type": "int"}])) == {
             "/1/low",
             "/1/high",
         }

@@ -86,6 +86,10 @@ class Fields:
         """The pointer to a field of this object."""
         return self._at + pointer(key)
 
+    def ignore(self, *keys: str) -> None:
+        """These keys are known, but nothing can be said of them here."""
+        self._known += keys
+
     def ignore_rest(self) -> None:
         """The remaining keys belong to something unknown: `close` will not judge them."""
         self._ignoring = True
@@ -144,12 +148,10 @@ class Fields:
             self._no_twins(key, read)
         return tuple(read)
 
-    def close(self, unsupported: Mapping[str, str], later: list[Problem]) -> None:
-        """After the last field: whatever is left over is unknown, or, if `unsupported` names it, noted in `later`."""
+    def close(self) -> None:
+        """After the last field: whatever is left over is unknown."""
         for key in self._item:
-            if key in unsupported:
-                later.append(Problem(self.pointer(key), unsupported[key]))
-            elif key not in self._known and not self._ignoring:
+            if key not in self._known and not self._ignoring:
                 self.fail(pointer(key)[1:], f"unknown key {shown(key)}; known here: {', '.join(self._known)}")
 
     def _no_twins(self, key: str, values: Sequence[Any]) -> None:

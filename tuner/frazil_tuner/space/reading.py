@@ -6,20 +6,25 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from ..errors import Problem, SpaceInvalid, SpaceUnsupported
-from .fields import Fields, pointer, shown, text
+from .constraints import Constraint, read_constraint
+from .expressions import HULLS, Formula
+from .fields import LARGEST, Fields, pointer, shown, text
+from .grammar import Unsupported, read_formula
 from .kinds import KINDS, Kind
-from .parameter import Parameter
+from .kinds.choices import Fixed
+from .kinds.derived import Derived
+from .parameter import ROLES, Parameter
+from .prior import CONFIDENCES, Belief, read_belief
+from .region import hulls_of
 
 MOST_PARAMETERS = 1_000
 LONGEST_NAME = 128
+MOST_CONSTRAINTS = 256
 
-TYPES_TO_COME: Mapping[str, str] = MappingProxyType(
-    {name: f'type "{name}" is not supported yet' for name in ("simplex", "schedule")}
-)
-FIELDS_TO_COME: Mapping[str, str] = MappingProxyType(
-    {name: f'"{name}" is not supported yet; leave it out' for name in ("prior", "prior_confidence")}
-)
+TYPES_TO_COME: Mapping[str, str] = MappingProxyType({"schedule": 'type "schedule" is not supported yet'})
 
 
 class _Reading:
@@ -28,7 +33,7 @@ class _Reading:
     def __init__(self, items: Sequence[Any]) -> None:
         self.items = items
         self.names = [item.get("name") if isinstance(item, Mapping) else None for item in items]
-        self.kinds: dict[str, Kind | None] = {}
+        self.kinds: dict[str, Kind | Derived | None] = {}
         self.problems: list[Problem] = []
         self.to_come: list[Problem] = []
 
@@ -40,10 +45,16 @@ class _Reading:
         name = self._name(fields)
         kind = self._kind(fields)
         when = self._when(fields, i)
-        fields.close(FIELDS_TO_COME, self.to_come)
+        role = self._role(fields, kind, when)
+        prior = self._prior(fields, kind, role)
+        disabled = self._disabled(fields, kind)
+        fields.close()
         if name is not None:
             self.kinds.setdefault(name, kind)
-        return Parameter(name, kind, when) if name is not None and kind is not None else None
+        if name is None or kind is None:
+            return None
+        requires = kind.needs if isinstance(kind, Derived) else ()
+        return Parameter(name, kind, when, role, requires, prior, disabled)
 
     def _name(self, fields: Fields) -> str | None:
         name = fields.take("name")
@@ -56,17 +67,78 @@ class _Reading:
             fields.fail("name", f"{shown(name)} is taken by an earlier parameter; rename one of them")
         return str(name)
 
-    def _kind(self, fields: Fields) -> Kind | None:
+    def _kind(self, fields: Fields) -> Kind | Derived | None:
         kind = fields.take("type")
+        if kind == Derived.type:
+            return self._derived(fields)
         if isinstance(kind, str) and kind in KINDS:
             return KINDS[kind](fields)
         if isinstance(kind, str) and kind in TYPES_TO_COME:
             self.to_come.append(Problem(fields.pointer("type"), TYPES_TO_COME[kind]))
             fields.ignore_rest()
         elif fields.has("type"):
-            fields.fail("type", f"unknown type {shown(kind)}; known are {', '.join(KINDS)}")
+            fields.fail("type", f"unknown type {shown(kind)}; known are {', '.join([*KINDS, Derived.type])}")
             fields.ignore_rest()
         return None
+
+    def _derived(self, fields: Fields) -> Derived | None:
+        """A number over earlier parameters, finite wherever they are."""
+        expression = fields.take("expression")
+        if not fields.has("expression"):
+            return None
+        formula = fields.read("expression", lambda written: read_formula(written, self.kinds), expression, None)
+        if formula is None:
+            return None
+        if fault := self._range_fault(formula):
+            fields.fail("expression", fault)
+        return Derived.over(expression, formula, self.kinds) if fields.sound else None
+
+    def _range_fault(self, formula: Formula) -> str | None:
+        hulls = hulls_of({name: kind for name, kind in self.kinds.items() if kind and not isinstance(kind, Derived)})
+        with np.errstate(all="ignore"):
+            low, high, defined = formula.run(HULLS, hulls)
+        if np.all(defined) and np.min(low) >= -LARGEST and np.max(high) <= LARGEST:
+            return None
+        return "may be undefined or beyond ±1e150 somewhere in the space; avoid divisions by zero, and overflows"
+
+    def _role(self, fields: Fields, kind: Kind | Derived | None, when: tuple[Any, ...]) -> str:
+        role = str(fields.one_of("role", tuple(ROLES), "tune"))
+        if role != "tune" and isinstance(kind, Fixed | Derived):
+            fields.fail("role", f'a parameter of type "{kind.type}" is not varied; leave "role" out')
+        elif role != "tune" and when:
+            fields.fail("role", f'"{role}" parameters are always there; leave "when" out')
+        return role
+
+    def _prior(self, fields: Fields, kind: Kind | Derived | None, role: str) -> Belief | None:
+        prior, confidence = fields.take("prior", None), fields.one_of("prior_confidence", tuple(CONFIDENCES), "medium")
+        if not fields.has("prior"):
+            if fields.has("prior_confidence"):
+                fields.fail("prior_confidence", 'says how sure the "prior" is; add one, or leave this out')
+            return None
+        if isinstance(kind, Fixed | Derived):
+            fields.fail("prior", f'a parameter of type "{kind.type}" is not tuned; leave "prior" out')
+        elif role != "tune":
+            fields.fail("prior", f'a parameter of role "{role}" is not tuned; leave "prior" out')
+        elif kind is not None:
+            return fields.read("prior", lambda value: read_belief(value, confidence, kind), prior, None)
+        return None
+
+    def _disabled(self, fields: Fields, kind: Kind | Derived | None) -> Any:
+        """The value that a disabled parameter keeps, `...` if this one is not disabled."""
+        if isinstance(kind, Fixed | Derived):
+            return ...
+        if kind is None:
+            fields.ignore("disabled", "value")
+            return ...
+        disabled = fields.one_of("disabled", (False, True), False)
+        value = fields.take("value", ...)
+        if disabled and value is ...:
+            fields.fail("value", 'is missing: a disabled parameter keeps one value, add "value"')
+        elif value is not ... and not disabled:
+            fields.fail("value", 'belongs to disabled parameters only; add "disabled": true, or leave it out')
+        elif disabled:
+            return fields.read("value", kind.check, value, ...)
+        return ...
 
     def _when(self, fields: Fields, i: int) -> tuple[tuple[str, tuple[Any, ...]], ...]:
         conditions = fields.take("when", {})
@@ -85,9 +157,9 @@ class _Reading:
             fields.fail(at, f"must be a list of the values under which this parameter is active, not {shown(values)}")
             return ()
         kind = self.kinds[parent]
-        return (
-            tuple(fields.read(f"{at}/{j}", kind.check, value, None) for j, value in enumerate(values)) if kind else ()
-        )
+        if kind is None:
+            return ()
+        return tuple(fields.read(f"{at}/{j}", kind.check, value, None) for j, value in enumerate(values))
 
     def _parent_fault(self, i: int, parent: str) -> str | None:
         if parent not in self.names:
@@ -95,12 +167,9 @@ class _Reading:
         j = self.names.index(parent)
         if j < i:
             kind = self.kinds.get(parent)
-            infinite = kind is not None and kind.size is None
-            return (
-                f"{shown(parent)} is a continuum and cannot be a condition; use a discrete parameter"
-                if infinite
-                else None
-            )
+            infinite = isinstance(kind, Derived) or (kind is not None and kind.size is None)
+            what = "is computed" if isinstance(kind, Derived) else "is a continuum"
+            return f"{shown(parent)} {what} and cannot be a condition; use a discrete parameter" if infinite else None
         if i in self._ancestors(j):
             return f"a cycle: {shown(parent)} itself depends on {shown(self.names[i])}; remove one of the conditions"
         return f"{shown(parent)} comes later; put it before {shown(self.names[i])}"
@@ -129,6 +198,32 @@ def read_parameters(items: object) -> tuple[Parameter, ...]:
     return tuple(parameter for parameter in parameters if parameter is not None)
 
 
+def read_constraints(texts: object, parameters: Sequence[Parameter]) -> tuple[Constraint, ...]:
+    """The constraints that `texts` describes; SpaceInvalid with all faults, SpaceUnsupported if all are of that sort.
+
+    Pointers start with "/constraints".
+    """
+    if not isinstance(texts, list | tuple):
+        raise _refusal(f"must be a list of strings such as 'a + b <= 1', not {shown(texts)}", "/constraints")
+    if len(texts) > MOST_CONSTRAINTS:
+        raise _refusal(f"has {len(texts)} constraints; at most {MOST_CONSTRAINTS} are allowed", "/constraints")
+    problems: list[Problem] = []
+    unsupported: list[Problem] = []
+    read: list[Constraint] = []
+    scope = {parameter.name: parameter.kind for parameter in parameters}
+    for i, written in enumerate(texts):
+        try:
+            read.append(read_constraint(written, scope))
+        except ValueError as fault:
+            noted = unsupported if isinstance(fault, Unsupported) else problems
+            noted.append(Problem(pointer("constraints", i), str(fault)))
+    if problems:
+        raise SpaceInvalid(_sentence(problems), problems=tuple(problems))
+    if unsupported:
+        raise SpaceUnsupported(_sentence(unsupported), problems=tuple(unsupported))
+    return tuple(read)
+
+
 def _as_list(items: object) -> Sequence[Any]:
     if not isinstance(items, list | tuple):
         raise _refusal(
@@ -141,8 +236,8 @@ def _as_list(items: object) -> Sequence[Any]:
     return items
 
 
-def _refusal(detail: str) -> SpaceInvalid:
-    return SpaceInvalid(f"the space {detail}", problems=(Problem("", detail),))
+def _refusal(detail: str, at: str = "") -> SpaceInvalid:
+    return SpaceInvalid(f"the space {detail}", problems=(Problem(at, detail),))
 
 
 def _name_fault(name: object) -> str | None:

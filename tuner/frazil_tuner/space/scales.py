@@ -31,6 +31,14 @@ class Scale(Protocol):
         """The inverse, rounded to a short decimal within the range; `u` in [0, 1]."""
         ...
 
+    def unrounded(self, u: Floats) -> Floats:
+        """The inverse (n,) before its rounding, smooth in `u` (n,)."""
+        ...
+
+    def slope(self, x: Floats) -> Floats:
+        """dx/du (n,) at numbers (n,): rounding moves them by less than 10^-RESOLUTION of it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Linear:
@@ -45,6 +53,12 @@ class Linear:
     def from_unit(self, u: float) -> float:
         span = self.high - self.low
         return _rounded(self.low + u * span, span, self.low, self.high)
+
+    def unrounded(self, u: Floats) -> Floats:
+        return self.low + u * (self.high - self.low)
+
+    def slope(self, x: Floats) -> Floats:
+        return np.full_like(x, self.high - self.low)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,12 @@ class Log:
     def from_unit(self, u: float) -> float:
         x = self.low + self.low * math.expm1(u * self._span)
         return _rounded(x, x * self._span, self.low, self.high)
+
+    def unrounded(self, u: Floats) -> Floats:
+        return np.asarray(self.low + self.low * np.expm1(u * self._span))
+
+    def slope(self, x: Floats) -> Floats:
+        return x * self._span
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +109,12 @@ class Complement:
         rest = (1.0 - self.low) * math.exp(-u * self._span)
         slope = max(rest * self._span, self.FINEST * 10**RESOLUTION)
         return _rounded(1.0 - rest, slope, self.low, self.high)
+
+    def unrounded(self, u: Floats) -> Floats:
+        return np.asarray(1.0 - (1.0 - self.low) * np.exp(-u * self._span))
+
+    def slope(self, x: Floats) -> Floats:
+        return np.asarray(np.maximum((1.0 - x) * self._span, self.FINEST * 10**RESOLUTION))
 
 
 SCALES: Mapping[bool | str, type[Linear] | type[Log] | type[Complement]] = MappingProxyType(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .base import Column, Kind
 from .choices import read_bool, read_categorical, read_fixed, read_ordinal
 from .numbers import read_float, read_int
+from .simplex import read_simplex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ KINDS: Mapping[str, Callable[[Fields], Kind | None]] = MappingProxyType(
         "ordinal": read_ordinal,
         "bool": read_bool,
         "fixed": read_fixed,
+        "simplex": read_simplex,
     }
 )
 """A reader notes every fault in the fields, and answers None if there is one."""

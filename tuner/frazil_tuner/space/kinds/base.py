@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...numerics import Floats
+    from .ladders import Levels
 
 
 class Column(Enum):
@@ -26,7 +27,10 @@ class Kind(Protocol):
     """A frozen value. `columns` says how many columns of the cube it takes, and of which sort; `size` counts its
     values.
 
-    A new kind is a class with these members and a reader in `KINDS`; nothing else of the space knows the kinds apart.
+    A kind of finite size has at most one column, a ladder of `size` levels. `parts` names the numbers that expressions
+    may use of it: one without a name, one for each component, or none where the values are no numbers.
+
+    A new kind is a class with these members and a reader in `KINDS`.
     """
 
     @property
@@ -39,6 +43,9 @@ class Kind(Protocol):
     def size(self) -> int | None:
         """How many values there are; None for a continuum."""
         ...
+
+    @property
+    def parts(self) -> tuple[str, ...]: ...
 
     def to_json(self) -> dict[str, Any]:
         """The fields its reader reads, without name, type and when."""
@@ -71,3 +78,52 @@ class Kind(Protocol):
     def values(self, resolution: int | None) -> Iterable[Any]:
         """The values of a grid with at most `resolution` numbers on a numeric axis; with None, every value."""
         ...
+
+    def measure(self, value: Any) -> tuple[float, ...]:
+        """The numbers (len(parts),) of a canonical value."""
+        ...
+
+    def numbers(self, u: Floats) -> Floats:
+        """The numbers (n, len(parts)) of what `decode` gives for the rows `u`, to the last bit."""
+        ...
+
+    def smooth(self, u: Floats) -> Floats:
+        """`numbers` before their rounding: differentiable in continuous columns."""
+        ...
+
+    def hull(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        """The least and largest numbers (m, len(parts)) in boxes (m, len(columns)), or a little beyond.
+
+        A box is a part of the unit interval in continuous columns, and a run low ≤ level < high in the others.
+        """
+        ...
+
+    def levels(self, u: Floats) -> Levels:
+        """The levels (n,) of rows `u`. Only for kinds of finite size, like the two that follow."""
+        ...
+
+    def level(self, value: Any) -> int:
+        """The level of a canonical value."""
+        ...
+
+    def edges(self, levels: Floats) -> Floats:
+        """The places (m,) on the unit interval where levels (m,) begin, 0 for the first and 1 after the last."""
+        ...
+
+
+class Continuum:
+    """What kinds of infinite size cannot answer."""
+
+    __slots__ = ()
+
+    def matches(self, u: Floats, values: Sequence[Any]) -> NDArray[np.bool_]:
+        raise TypeError("a continuum has no values to match")
+
+    def levels(self, u: Floats) -> Levels:
+        raise TypeError("a continuum has no levels")
+
+    def level(self, value: Any) -> int:
+        raise TypeError("a continuum has no levels")
+
+    def edges(self, levels: Floats) -> Floats:
+        raise TypeError("a continuum has no levels")

@@ -72,6 +72,34 @@ class Listed:
             return self.items
         return [self.items[level] for level in ladders.spread(self.ladder, resolution)]
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return _parts(self.items)
+
+    def measure(self, value: Any) -> tuple[float, ...]:
+        return (float(value),)
+
+    def numbers(self, u: Floats) -> Floats:
+        return np.array(self.items, dtype=np.float64)[self.ladder.level(u)]
+
+    def smooth(self, u: Floats) -> Floats:
+        return self.numbers(u)
+
+    def hull(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        levels, items = np.arange(len(self.items)), np.array(self.items, dtype=np.float64)
+        inside = (levels >= low) & (levels < high)  # (m, len(items))
+        least, most = (np.where(inside, items, far) for far in (np.inf, -np.inf))
+        return least.min(axis=1, keepdims=True), most.max(axis=1, keepdims=True)
+
+    def levels(self, u: Floats) -> ladders.Levels:
+        return self.ladder.level(u[:, 0])
+
+    def level(self, value: Any) -> int:
+        return self.items.index(value)
+
+    def edges(self, levels: Floats) -> Floats:
+        return self.ladder.edge(levels)
+
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
@@ -107,6 +135,31 @@ class Fixed:
     def values(self, resolution: int | None) -> Iterable[Any]:
         return (self.value,)
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return _parts((self.value,))
+
+    def measure(self, value: Any) -> tuple[float, ...]:
+        return (float(value),)
+
+    def numbers(self, u: Floats) -> Floats:
+        return np.full((len(u), 1), float(self.value))
+
+    def smooth(self, u: Floats) -> Floats:
+        return self.numbers(u)
+
+    def hull(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        return self.numbers(low), self.numbers(low)
+
+    def levels(self, u: Floats) -> ladders.Levels:
+        return np.zeros(len(u), dtype=np.int64)
+
+    def level(self, value: Any) -> int:
+        return 0
+
+    def edges(self, levels: Floats) -> Floats:
+        return levels
+
 
 def read_categorical(fields: Fields) -> Listed | None:
     items = fields.scalars("choices", MOST_CHOICES)
@@ -125,6 +178,11 @@ def read_bool(fields: Fields) -> Listed | None:
 def read_fixed(fields: Fields) -> Fixed | None:
     value = fields.scalar("value")
     return Fixed(value) if fields.sound else None
+
+
+def _parts(items: Sequence[Any]) -> tuple[str, ...]:
+    """One number if all the values are numbers, else none: truth values are names."""
+    return ("",) if all(isinstance(item, int | float) and not isinstance(item, bool) for item in items) else ()
 
 
 def _item(value: object, items: Sequence[Any]) -> Any:

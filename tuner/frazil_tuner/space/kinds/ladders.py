@@ -28,6 +28,10 @@ class Ladder(Protocol):
         """The levels (m,) whose cells hold the points `u` (m,)."""
         ...
 
+    def edge(self, levels: Floats) -> Floats:
+        """Where the cells of `levels` (m,), from 0 to n, begin."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Even:
@@ -40,6 +44,9 @@ class Even:
 
     def level(self, u: Floats) -> Levels:
         return np.clip(np.floor(u * self.n), 0, self.n - 1).astype(np.int64)
+
+    def edge(self, levels: Floats) -> Floats:
+        return levels / self.n
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,11 @@ class Logarithmic:
         bottom, top = self._ends
         x = np.exp(bottom + u * (top - bottom))
         return np.clip(np.rint((x - self.low) / self.step), 0, self.n - 1).astype(np.int64)
+
+    def edge(self, levels: Floats) -> Floats:
+        bottom, top = self._ends
+        x = np.maximum(self.low + self.step * (levels - 0.5), np.exp(bottom))
+        return np.clip((np.log(x) - bottom) / (top - bottom), 0.0, 1.0)
 
 
 def snap(ladder: Ladder, u: Floats) -> Floats:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..fields import integer, number, shown
-from ..scales import SCALES, Scale
+from ..scales import RESOLUTION, SCALES, Scale
 from . import ladders
-from .base import Column
+from .base import Column, Continuum
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,12 +25,13 @@ LARGEST_INT = 10**12
 
 
 @dataclass(frozen=True, slots=True)
-class Float:
+class Float(Continuum):
     """Any number in [low, high], on a linear, logarithmic or complement-logarithmic scale."""
 
     type: ClassVar[str] = "float"
     columns: ClassVar[tuple[Column, ...]] = (Column.CONTINUOUS,)
     size: ClassVar[int | None] = None
+    parts: ClassVar[tuple[str, ...]] = ("",)
 
     low: float
     high: float
@@ -59,9 +60,6 @@ class Float:
     def snap(self, u: Floats) -> Floats:
         return u
 
-    def matches(self, u: Floats, values: Sequence[Any]) -> NDArray[np.bool_]:
-        raise TypeError("a continuum has no values to match")
-
     def neighbours(self, u: Floats) -> Floats:
         return np.empty((0, 1))
 
@@ -71,6 +69,22 @@ class Float:
         ticks = np.linspace(0.0, 1.0, resolution) if resolution > 1 else [0.5]
         return list(dict.fromkeys(self.decode([u]) for u in ticks))
 
+    def measure(self, value: Any) -> tuple[float, ...]:
+        return (float(value),)
+
+    def numbers(self, u: Floats) -> Floats:
+        from_unit = self.scale.from_unit
+        return np.array([[from_unit(x)] for x in u[:, 0].tolist()]).reshape(-1, 1)
+
+    def smooth(self, u: Floats) -> Floats:
+        return self.scale.unrounded(u)
+
+    def hull(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        scale = self.scale
+        least, most = scale.unrounded(low), scale.unrounded(high)
+        down, up = (scale.slope(x) * 10.0**-RESOLUTION for x in (least, most))
+        return np.clip(least - down, self.low, self.high), np.clip(most + up, self.low, self.high)
+
 
 @dataclass(frozen=True, slots=True)
 class Int:
@@ -78,6 +92,7 @@ class Int:
 
     type: ClassVar[str] = "int"
     columns: ClassVar[tuple[Column, ...]] = (Column.ORDERED,)
+    parts: ClassVar[tuple[str, ...]] = ("",)
 
     low: int
     high: int
@@ -124,6 +139,30 @@ class Int:
 
     def values(self, resolution: int | None) -> Iterable[int]:
         return [self._value(level) for level in ladders.spread(self.ladder, resolution)]
+
+    def measure(self, value: Any) -> tuple[float, ...]:
+        return (float(value),)
+
+    def numbers(self, u: Floats) -> Floats:
+        return self._numbers(self.ladder.level(u))
+
+    def smooth(self, u: Floats) -> Floats:
+        return self.numbers(u)
+
+    def hull(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        return self._numbers(low), self._numbers(high - 1)
+
+    def levels(self, u: Floats) -> ladders.Levels:
+        return self.ladder.level(u[:, 0])
+
+    def level(self, value: Any) -> int:
+        return (int(value) - self.low) // self.step
+
+    def edges(self, levels: Floats) -> Floats:
+        return self.ladder.edge(levels)
+
+    def _numbers(self, levels: Any) -> Floats:
+        return np.asarray(self.low + self.step * levels, dtype=np.float64)
 
     def _value(self, level: Any) -> int:
         return self.low + self.step * int(level)
