@@ -117,7 +117,7 @@ def test_under_a_context_the_trials_of_others_count_only_while_there_are_few(mon
     trials = [trial(i, task="b" if i % 2 else "a", loss=i) for i in range(10)]
     reading = read(study(*trials, context={"task": "b"}))
     assert [t.number for t in reading.trials] == [1, 3, 5, 7, 9]
-    assert reading.rows.shape == (5, 1)
+    assert reading.rows.shape == (5, 2)
     reading = read(study(*trials[:4], context={"task": "b"}))
     assert [t.number for t in reading.trials] == [0, 1, 3]
 

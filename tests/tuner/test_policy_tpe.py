@@ -152,7 +152,7 @@ def test_a_copy_shows_only_active_columns() -> None:
 
     copy = Copy(MIXED, 1, RandomSampler(seed=0))
     copy.add_running([{"kind": "bad", "lr": 0.1, "layers": 4, "width": 64}])
-    (shown,) = copy._study.trials
+    (shown,) = copy.study.trials
     assert set(shown.params) == {"kind", "lr", "layers", "width"}
     assert (shown.params["kind"], shown.params["layers"]) == (1, 1)
 

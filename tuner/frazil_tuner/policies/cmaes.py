@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from .guided import guided_starts
+from .guided import guided_starts, on_columns
 from .model_free import best_trained, go_on
 from .options import option
-from .readings import read
+from .readings import read, varied
 from .scope import Scope
 from .sobol import sobol_starts
 
@@ -37,15 +37,17 @@ class Cmaes:
         return not len(read(study))
 
     def suggest(self, study: Study, count: int, seed: int) -> list[Suggestion]:
-        reading = read(study)
-        if not study.search_space.dimension or not reading.sound.any():
+        reading, columns = read(study), varied(study.search_space)
+        if not columns.any() or not reading.sound.any():
             return sobol_starts(study, count, seed, {"policy": self.name, "phase": "warm-up"})
         from .evolution import replay
 
-        distribution, restarts = replay(reading.genes(study), -reading.merits(), self.population, study.definition.seed)
+        rows, losses = reading.genes(study)[:, columns], -reading.merits()
+        distribution, restarts = replay(rows, losses, self.population, study.definition.seed)
         distribution.reseed_rng(seed % 2**32)
         facts = {"generation": distribution.generation, "restarts": restarts, "spread": distribution.spread}
-        return guided_starts(study, count, seed, distribution.ask, {"policy": self.name, **facts})
+        propose = on_columns(columns, distribution.ask)
+        return guided_starts(study, count, seed, propose, {"policy": self.name, **facts})
 
     def decide(self, study: Study, trial: Trial) -> Continue:
         return go_on(study)

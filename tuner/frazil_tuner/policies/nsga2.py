@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -66,6 +66,6 @@ class Nsga2:
 
         sampler = NSGAIISampler(population_size=self.population, seed=seed % 2**32)
         copy = Copy(study.search_space, len(study.objectives), sampler)
-        genes = replace(reading, rows=reading.genes(study))
-        copy.add_finished(genes, np.ones_like(genes.rows, dtype=bool))
+        genes = reading.genes(study)
+        copy.add_finished(genes, np.ones_like(genes, dtype=bool), reading.ranks(), reading.violation)
         return copy

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from ..space import Column
+from ..space.kinds.derived import Derived
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
     from ..history import Params
     from ..numerics import Floats
     from ..space import Space
+    from ..space.kinds import Kind
     from ..space.parameter import Parameter
-    from .readings import Reading
+
+Mask = NDArray[np.bool_]
 
 logging.getLogger("optuna").setLevel(logging.WARNING)  # a study made for one call is no news
 
@@ -73,46 +77,51 @@ class Axis:
 
 
 class Copy:
-    """What was seen of a space, copied into an Optuna study with a sampler."""
+    """What was seen of a space, copied into an Optuna study with a sampler. Columns that are kept are left out."""
 
     def __init__(self, space: Space, objectives: int, sampler: BaseSampler) -> None:
         self._space = space
         self._axes = [(parameter, list(_axes(parameter))) for parameter in space.parameters]
+        self._varied = [parameter.name not in space.kept for parameter, axes in self._axes for _ in axes]
         self._columns = [axis for _, axes in self._axes for axis in axes]
-        self._study = optuna.create_study(directions=["maximize"] * objectives, sampler=sampler)
+        self.study = optuna.create_study(directions=["maximize"] * objectives, sampler=sampler)
 
-    def add_finished(self, reading: Reading, active: np.ndarray) -> None:
-        """The trials of a reading, each with those columns (n, d) that are `active` in it."""
-        rows = zip(reading.rows, active, reading.ranks().tolist(), np.minimum(reading.violation, 1e300), strict=True)
-        for row, present, values, violation in rows:
-            shown = self._shown(row, present)
-            constraints = {"violation": float(violation)}
-            self._study.add_trial(
-                create_trial(values=values, constraints=constraints, system_attrs={GENERATION: 0}, **shown)
-            )
+    @property
+    def names_by_parameter(self) -> list[tuple[Parameter, list[str]]]:
+        """The parameters that have columns, with the names of these for Optuna."""
+        return [(parameter, [axis.name for axis in axes]) for parameter, axes in self._axes if axes]
+
+    def add_finished(self, rows: Floats, active: Mask, values: Floats, violation: Floats) -> None:
+        """Points (n, d) with those of their columns (n, d) that count, values (n, m) and how far they are out of bounds
+        (n,); larger values are better.
+        """
+        for row, counts, told, far in zip(rows, active, values.tolist(), np.minimum(violation, 1e300), strict=True):
+            constraints, attributes = {"violation": float(far)}, {GENERATION: 0}
+            shown = self._shown(row, counts)
+            self.study.add_trial(create_trial(values=told, constraints=constraints, system_attrs=attributes, **shown))
 
     def add_running(self, points: Sequence[Params]) -> None:
         """Points whose outcome is still to come."""
         rows = self._space.encode_many(points)
         for row, present in zip(rows, self._space.active(rows), strict=True):
-            self._study.add_trial(create_trial(state=TrialState.RUNNING, **self._shown(row, present)))
+            self.study.add_trial(create_trial(state=TrialState.RUNNING, **self._shown(row, present)))
 
     def ask(self) -> Floats:
         """The coordinates (d,) of the point that the sampler suggests next; it counts as running from then on."""
-        trial = self._study.ask()
+        trial, kept = self.study.ask(), self._space.kept
         point: dict[str, Any] = {}
         row: list[float] = []
         for parameter, axes in self._axes:
-            if parameter.is_active(point):
-                run = [axis.ask(trial) for axis in axes]
-                point[parameter.name] = parameter.kind.decode(run)
-            else:
-                run = [0.5] * len(axes)
+            name, active = parameter.name, parameter.is_active(point)
+            run = [axis.ask(trial) for axis in axes] if active and name not in kept else [0.5] * len(axes)
+            if active:
+                point[name] = kept[name] if name in kept else parameter.value(run, point)
             row += run
         return np.array(row)
 
-    def _shown(self, row: Floats, present: np.ndarray) -> dict[str, Any]:
-        pairs = [(axis, u) for axis, u, there in zip(self._columns, row.tolist(), present, strict=True) if there]
+    def _shown(self, row: Floats, present: Mask) -> dict[str, Any]:
+        columns = zip(self._columns, row.tolist(), present, self._varied, strict=True)
+        pairs = [(axis, u) for axis, u, there, varied in columns if there and varied]
         return {
             "params": {axis.name: axis.value(u) for axis, u in pairs},
             "distributions": {axis.name: axis.distribution for axis, _ in pairs},
@@ -120,16 +129,17 @@ class Copy:
 
 
 def _axes(parameter: Parameter) -> Iterator[Axis]:
-    columns = parameter.kind.columns
-    for k, column in enumerate(columns):
-        name = parameter.name if len(columns) == 1 else f"{parameter.name}/{k}"
-        yield Axis(name, column, _places(parameter, column))
-
-
-def _places(parameter: Parameter, column: Column) -> Floats | None:
-    """The places of a kind's levels on its only column, if these are few enough and, where ordered, evenly spaced."""
     kind = parameter.kind
-    if column is Column.CONTINUOUS or kind.size is None or len(kind.columns) != 1 or kind.size > LONGEST_ROW:
+    if isinstance(kind, Derived):
+        return
+    for k, column in enumerate(kind.columns):
+        name = parameter.name if len(kind.columns) == 1 else f"{parameter.name}/{k}"
+        yield Axis(name, column, _places(kind, column))
+
+
+def _places(kind: Kind, column: Column) -> Floats | None:
+    """The places of a kind's levels on its only column, if these are few enough and, where ordered, evenly spaced."""
+    if column is Column.CONTINUOUS or kind.size is None or kind.size > LONGEST_ROW:
         return None
     places = kind.encode(list(kind.values(None)))[:, 0]
     even = column is Column.UNORDERED or np.allclose(np.diff(places), 1 / kind.size)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..history import Objective, Params, Study, Trial
     from ..numerics import Floats
+    from ..space import Space
 
 ROUNDS = 200
 """Iterations of `strengths`; far more than rankings of trials need."""
@@ -133,6 +134,12 @@ def violations(study: Study, trials: Iterable[Trial]) -> Floats:
         total[known] += excess / max(excess.max(initial=0.0), np.finfo(float).tiny)
         total[~known] += 1.0
     return total
+
+
+def varied(space: Space) -> NDArray[np.bool_]:
+    """Which columns (dimension,) belong to parameters that are neither held nor disabled."""
+    columns = [[parameter.name not in space.kept] * len(parameter.kind.columns) for parameter in space.parameters]
+    return np.array([column for run in columns for column in run], dtype=bool)
 
 
 def pending(study: Study) -> list[Params]:

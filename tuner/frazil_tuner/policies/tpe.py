@@ -74,7 +74,7 @@ class Tpe:
 
         space = study.search_space
         copy = Copy(space, len(study.objectives), self._sampler(space, len(study.objectives), seed))
-        copy.add_finished(reading, space.active(reading.rows))
+        copy.add_finished(reading.rows, space.active(reading.rows), reading.ranks(), reading.violation)
         copy.add_running(pending(study)[-MOST_TRIALS:])
         return copy
 

@@ -1,0 +1,13 @@
+"""What a study has taught, for people: trade-offs, importances, predictions, advice and regret. Pure functions of a
+study with JSON-able answers. Importing this imports no torch.
+"""
+
+from __future__ import annotations
+
+from .advice import advice
+from .importances import METHODS, importances
+from .pareto import pareto
+from .predictions import calibration, predictions, slices
+from .regret import regret
+
+__all__ = ["METHODS", "advice", "calibration", "importances", "pareto", "predictions", "regret", "slices"]
