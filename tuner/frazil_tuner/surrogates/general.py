@@ -1,0 +1,330 @@
+"""An exact Gaussian process with any kernel, fitted under autograd: what the composite surrogates are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from .base import FitFailed
+
+if TYPE_CHECKING:
+    from ..numerics import Floats
+    from .base import Evidence
+
+Values = Mapping[str, Tensor]
+"""Hyperparameters by name, each (size,)."""
+
+Kernel = Callable[[Tensor, Tensor, Values], Tensor]
+"""Covariances (..., m, n) between rows of features a (..., m, f) and b (..., n, f)."""
+
+LEAST_NOISE = 1e-8
+"""What counts as noise where none is said to be."""
+
+LEAST_VARIANCE = 1e-12
+"""The least variance of a posterior: differences of numbers near 1 are no more exact."""
+
+
+Likelihood = Callable[[Tensor], "tuple[float, Floats]"]
+"""A log likelihood () and its slope (p,) at a vector of hyperparameters (p,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """`size` hyperparameters θ of one name: log θ, or θ itself if not `positive`, ~ N(centre, spread²) and within
+    `reach` spreads of the centre.
+    """
+
+    name: str
+    size: int
+    centre: float
+    spread: float
+    positive: bool = True
+    reach: float = 4.0
+
+
+NOISE = Prior("noise", 1, -6.0, 2.5, reach=3.1)
+"""Noise variance in units of the outcomes' variance: usually little, between 1e-6 and 6."""
+
+
+AMPLITUDE = Prior("amplitude", 1, 0.0, 1.0, reach=6.0)
+"""Signal variance in units of the outcomes' variance."""
+
+
+def length_prior(name: str, size: int, dimension: int | None = None) -> Prior:
+    """Length scales in edges of the cube, longer the more columns there are: log ℓ ~ N(½ log d - ½, 1)."""
+    return Prior(name, size, 0.5 * math.log(max(dimension or size, 1)) - 0.5, 1.0)
+
+
+def one_noise(features: Tensor, values: Values) -> Tensor:
+    """The same noise variance (n,) at every row."""
+    return values["noise"].expand(len(features))
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A Gaussian process as a value: kernel and noise as functions of hyperparameters, and the prior on those.
+
+    `features` maps points (..., d) to what the kernel compares (..., f), differentiably.
+    """
+
+    kernel: Kernel
+    priors: tuple[Prior, ...]
+    features: Callable[[Tensor], Tensor]
+    noise: Callable[[Tensor, Values], Tensor] = one_noise
+
+    def values(self, theta: Tensor) -> Values:
+        """The hyperparameters that a flat unconstrained vector stands for."""
+        parts = torch.split(theta, [prior.size for prior in self.priors])
+        return {
+            prior.name: part.exp() if prior.positive else part for prior, part in zip(self.priors, parts, strict=True)
+        }
+
+    def theta(self, values: Mapping[str, Any]) -> Floats | None:
+        """The vector that stands for hyperparameters; None if they aren't this model's."""
+        parts = [np.atleast_1d(np.asarray(values.get(prior.name, ()), dtype=np.float64)) for prior in self.priors]
+        if any(part.shape != (prior.size,) for prior, part in zip(self.priors, parts, strict=True)):
+            return None
+        with np.errstate(invalid="ignore", divide="ignore"):
+            theta = np.concatenate(
+                [np.log(part) if p.positive else part for p, part in zip(self.priors, parts, strict=True)]
+            )
+        return theta if np.isfinite(theta).all() else None
+
+    def spread_out(self, field: str) -> Floats:
+        """`field` of the priors, one number per entry of θ."""
+        return np.concatenate([np.full(prior.size, getattr(prior, field)) for prior in self.priors])
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a process is conditioned on: outcomes z (S, N) = A f + ε of the function f at features (n, f).
+
+    `noise` (N,) is the variance of ε where it is known and NaN where it is to be learned, which takes A = I; `level`
+    (N,) is 1 where an outcome rises with the function's mean; `sums` is A (N, n), the identity if None.
+    """
+
+    features: Tensor
+    outcomes: Tensor
+    noise: Tensor
+    level: Tensor
+    sums: Tensor | None = None
+
+    @classmethod
+    def of(cls, evidence: Evidence, features: Tensor) -> Seen:
+        """The outcomes of the evidence, one per row of features."""
+        y = evidence.y
+        unknown = torch.full_like(y, math.nan)
+        noise = unknown if evidence.noise is None else evidence.noise.clamp_min(LEAST_NOISE)
+        return cls(features, y[None], noise, torch.ones_like(y))
+
+    def sum(self, k: Tensor) -> Tensor:
+        """A k (N, m) for covariances k (n, m) of the function at the features."""
+        return k if self.sums is None else self.sums @ k
+
+    def and_values(self, features: Tensor, outcomes: Tensor, noise: Tensor) -> Seen:
+        """With p more outcomes (S, p) of the function itself."""
+        p, sums = len(features), self.sums
+        return Seen(
+            torch.cat([self.features, features]),
+            torch.cat([self.outcomes.expand(len(outcomes), -1), outcomes], dim=1),
+            torch.cat([self.noise, noise]),
+            torch.cat([self.level, torch.ones(p, dtype=self.level.dtype)]),
+            None if sums is None else _beside(sums, torch.eye(p, dtype=sums.dtype)),
+        )
+
+
+def _beside(A: Tensor, B: Tensor) -> Tensor:
+    """The block diagonal matrix of A and B."""
+    right, below = (torch.zeros(shape, dtype=A.dtype) for shape in ((len(A), B.shape[1]), (len(B), A.shape[1])))
+    return torch.cat([torch.cat([A, right], dim=1), torch.cat([below, B], dim=1)])
+
+
+def covariance(model: Model, seen: Seen, values: Values) -> Tensor:
+    """The covariance (N, N) of what was seen, noise included."""
+    K = model.kernel(seen.features, seen.features, values)
+    signal = K if seen.sums is None else seen.sums @ K @ seen.sums.T
+    if not seen.noise.isnan().any():
+        return signal + seen.noise.diag()
+    return signal + torch.where(seen.noise.isnan(), model.noise(seen.features, values), seen.noise).diag()
+
+
+def log_evidence(model: Model, seen: Seen, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Log marginal likelihood (), at the most likely mean, and its slope in θ.
+
+    log N(z; μ·level, K),   ∂/∂θ = ½ tr((ααᵀ - K⁻¹) ∂K/∂θ),   α = K⁻¹(z - μ·level)
+
+    Rasmussen and Williams 2006, eqs. (2.30) and (5.9). Only the kernel is differentiated by autograd, not the factor.
+    """
+    theta = theta.detach().requires_grad_()
+    K = covariance(model, seen, model.values(theta))
+    with torch.no_grad():
+        L = cholesky(K)
+        residual = (seen.outcomes - _most_likely_mean(L, seen) * seen.level)[0]
+        alpha = torch.cholesky_solve(residual[:, None], L)[:, 0]
+        value = -0.5 * residual @ alpha - L.diagonal().log().sum() - 0.5 * len(alpha) * math.log(2 * math.pi)
+        pull = 0.5 * (torch.outer(alpha, alpha) - torch.cholesky_inverse(L))
+    (slope,) = torch.autograd.grad(K, theta, pull)
+    return value, slope
+
+
+def most_probable(model: Model, seen: Seen, start: Mapping[str, Any]) -> Values:
+    """The hyperparameters that maximise likelihood times prior; FitFailed if they can't be found."""
+    if not (seen.outcomes.isfinite().all() and seen.features.isfinite().all()):
+        raise FitFailed("the evidence is not finite")
+
+    def likelihood(theta: Tensor) -> tuple[float, Floats]:
+        value, slope = log_evidence(model, seen, theta)
+        return value.item(), slope.numpy()
+
+    return maximise(model, likelihood, start)
+
+
+def maximise(model: Model, likelihood: Likelihood, start: Mapping[str, Any]) -> Values:
+    """The hyperparameters where a log likelihood and the log prior are largest together.
+
+    Looked for from `start`, where that is better than the prior's median; without one from the median and from a
+    spread below.
+    """
+    centre, spread, reach = (model.spread_out(field) for field in ("centre", "spread", "reach"))
+    bounds = np.stack([centre - reach * spread, centre + reach * spread], axis=1)
+
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        value, slope = likelihood(torch.from_numpy(theta))
+        z = (theta - centre) / spread
+        return 0.5 * float(z @ z) - value, z / spread - slope
+
+    remembered = model.theta(start)
+    if remembered is None:
+        starts = [centre, centre - spread]
+    else:
+        starts = [min(np.clip(remembered, *bounds.T), centre, key=lambda theta: loss(theta)[0])]
+    fits = [minimize(loss, theta, jac=True, method="L-BFGS-B", bounds=bounds) for theta in starts]
+    best = min(fits, key=lambda fit: fit.fun if math.isfinite(fit.fun) else math.inf)
+    if not (math.isfinite(best.fun) and np.isfinite(best.x).all()):
+        raise FitFailed("the likelihood is not finite anywhere near the prior")
+    return model.values(torch.from_numpy(best.x))
+
+
+def fit(model: Model, seen: Seen, points: Tensor, start: Mapping[str, Any]) -> ExactBelief:
+    """The belief at the most probable hyperparameters; `points` (n, d) are those of the present study."""
+    return ExactBelief.given(model, most_probable(model, seen, start), seen, points)
+
+
+@dataclass(frozen=True, slots=True)
+class ExactBelief:
+    """The posterior under given hyperparameters, S of them where outcomes were imagined.
+
+    `L` (N, N) is the lower Cholesky factor of the covariance K of what was seen, `weights` = AᵀK⁻¹(z - μ) (S, n).
+    """
+
+    model: Model
+    values: Values
+    seen: Seen
+    points: Tensor
+    mean: Tensor
+    L: Tensor
+    weights: Tensor
+    incumbent: Tensor
+
+    @classmethod
+    def given(cls, model: Model, values: Values, seen: Seen, points: Tensor, mean: Tensor | None = None) -> ExactBelief:
+        """Conditioned on what was seen, around the most likely mean or a given one ()."""
+        L = cholesky(covariance(model, seen, values))
+        mean = _most_likely_mean(L, seen)[0] if mean is None else mean
+        solved = torch.cholesky_solve((seen.outcomes - mean * seen.level).T, L).T  # (S, N)
+        weights = solved if seen.sums is None else solved @ seen.sums
+        k = model.kernel(seen.features, model.features(points), values)
+        return cls(model, values, seen, points, mean, L, weights, (mean + weights @ k).amax(1))
+
+    @property
+    def fit(self) -> Mapping[str, Any]:
+        return {name: [float(f"{number:.5g}") for number in value.tolist()] for name, value in self.values.items()}
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.model.features(x)
+        k, half = self._towards(features)
+        alone = self.model.kernel(features[:, None], features[:, None], self.values)[:, 0, 0]
+        variance = alone - half.square().sum(0)
+        return self.mean + self.weights @ k, variance.clamp_min(LEAST_VARIANCE).sqrt()[None]
+
+    def joint(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.model.features(x)  # (b, q, f)
+        k, half = self._towards(features.flatten(0, 1))
+        half = half.reshape(-1, *x.shape[:2]).movedim(0, 2)  # (b, q, N)
+        mean = (self.mean + self.weights @ k).reshape(-1, *x.shape[:2])
+        return mean, (self.model.kernel(features, features, self.values) - half @ half.mT)[None]
+
+    def imagine(self, x: Tensor, paths: int, rng: torch.Generator, *, noiseless: bool = False) -> ExactBelief:
+        features = self.model.features(x)
+        noise = torch.full_like(x[:, 0], LEAST_NOISE) if noiseless else self.model.noise(features, self.values)
+        mean, covariance = self.joint(x[None])
+        chance = torch.randn(paths, len(x), generator=rng, dtype=torch.float64)
+        drawn = mean[:, 0] + chance @ cholesky(covariance[0, 0] + noise.diag()).T
+        seen = self.seen.and_values(features, drawn, noise)
+        return ExactBelief.given(self.model, self.values, seen, torch.cat([self.points, x]), self.mean)
+
+    def _towards(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Covariances (n, m) of f at what was seen with f at features (m, f), and L⁻¹ A times them (N, m)."""
+        k = self.model.kernel(self.seen.features, features, self.values)
+        return k, torch.linalg.solve_triangular(self.L, self.seen.sum(k), upper=False)
+
+
+def _most_likely_mean(L: Tensor, seen: Seen) -> Tensor:
+    """(levelᵀK⁻¹z) / (levelᵀK⁻¹level) (S, 1), from the factor L of K; 0 where nothing tells the level."""
+    z, level = (torch.linalg.solve_triangular(L, rows.T, upper=False) for rows in (seen.outcomes, seen.level[None]))
+    mean: Tensor = (z.T @ level) / level.square().sum().clamp_min(1e-300)
+    return mean
+
+
+def cholesky(K: Tensor) -> Tensor:
+    """The lower factor of K, with growing jitter where rounding asks for it; FitFailed if 1e-3 is not enough."""
+    scale = K.diagonal().mean() * torch.eye(len(K), dtype=K.dtype)
+    for jitter in (0.0, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3):
+        factor = torch.linalg.cholesky_ex(K + jitter * scale)
+        L: Tensor = factor.L
+        if not factor.info and bool(L.isfinite().all()):
+            return L
+    raise FitFailed("the covariance is not positive definite")
+
+
+def cholesky_many(K: Tensor) -> Tensor:
+    """The lower factors of a batch (…, n, n), which may be singular; differentiable."""
+    scale = K.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(LEAST_VARIANCE)[..., None, None]
+    for jitter in (1e-8, 1e-6, 1e-4, 1e-3):
+        factor = torch.linalg.cholesky_ex(K + jitter * scale * torch.eye(K.shape[-1], dtype=K.dtype))
+        if not factor.info.any():
+            L: Tensor = factor.L
+            return L
+    raise FitFailed("a covariance is not positive definite")
+
+
+def squared_distance(a: Tensor, b: Tensor, lengths: Tensor) -> Tensor:
+    """Σ_j (a_j - b_j)² / ℓ_j² (..., m, n) between rows a (..., m, d) and b (..., n, d)."""
+    x, z = ((rows - 0.5) / lengths for rows in (a, b))  # centred: less is lost in the differences
+    return x.square().sum(-1)[..., :, None] + z.square().sum(-1)[..., None, :] - 2 * x @ z.mT
+
+
+def matern(squared: Tensor) -> Tensor:
+    """Matérn 5/2, (1 + √5 r + 5/3 r²) exp(-√5 r), of squared distances r²."""
+    r = (5 * squared).clamp_min(1e-20).sqrt()  # away from zero, where the root has no slope
+    return (1 + r + r.square() / 3) * (-r).exp()
+
+
+def hamming(a: Tensor, b: Tensor, lengths: Tensor) -> Tensor:
+    """Σ_j [a_j ≠ b_j] / ℓ_j (..., m, n)."""
+    return (a[..., :, None, :] != b[..., None, :, :]).to(a.dtype) @ lengths.reciprocal()
+
+
+def mixed_correlation(a: Tensor, b: Tensor, lengths: Tensor, unordered: Tensor) -> Tensor:
+    """Matérn 5/2 over the ordered columns times exponentiated Hamming over the others, as in `gp.kernel`."""
+    smooth = matern(squared_distance(a[..., ~unordered], b[..., ~unordered], lengths[~unordered]))
+    if not unordered.any():
+        return smooth
+    return smooth * (-hamming(a[..., unordered], b[..., unordered], lengths[unordered])).exp()
