@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,17 +35,28 @@ def _log_met(limit: Limit, x: Tensor) -> Tensor:
     return log_mean_exp(log_ndtr((mean - limit.bound) / sd))
 
 
+def attainable(outlook: Outlook) -> Tensor:
+    """The points (n, d) seen of the first objective, moved to what the space holds: a context, a disabled value."""
+    points = outlook.belief.points
+    return torch.from_numpy(outlook.space.snap(points.numpy())) if outlook.space.kept else points
+
+
 @torch.no_grad()
-def feasible(outlook: Outlook) -> Tensor:
-    """Which of the points (n,) of the first objective's belief meet all limits with probability `PROBABLE` or more."""
-    return log_feasibility(outlook)(outlook.belief.points) >= math.log(PROBABLE)
+def feasible_points(outlook: Outlook) -> Tensor:
+    """Those of the attainable points (n, d) that meet all limits with probability `PROBABLE` or more, once each."""
+    points = attainable(outlook)
+    return different(points[log_feasibility(outlook)(points) >= math.log(PROBABLE)])
 
 
 @torch.no_grad()
 def incumbent(outlook: Outlook) -> Tensor:
-    """The largest posterior mean (S,) of the objective at the feasible points; -inf if there are none."""
-    belief = outlook.belief
-    if not outlook.limits:
-        return belief.incumbent
-    mean, _ = belief.posterior(belief.points)
-    return torch.where(feasible(outlook), mean, -math.inf).amax(1)
+    """The largest posterior mean (S,) of the objective at the feasible points; there must be one."""
+    if not (outlook.limits or outlook.space.kept):
+        return outlook.belief.incumbent
+    mean, _ = outlook.belief.posterior(feasible_points(outlook))
+    return mean.amax(1)
+
+
+def different(x: Tensor) -> Tensor:
+    """The rows of x (m, d) without repeats."""
+    return torch.from_numpy(np.unique(x.numpy(), axis=0))
