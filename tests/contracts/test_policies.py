@@ -358,6 +358,25 @@ class TestNsga2(PolicyContract):
     options: ClassVar[Mapping[str, Any]] = {"population": 5}
 
 
+class TestCem(PolicyContract):
+    name = "cem"
+    options: ClassVar[Mapping[str, Any]] = {"population": 5}
+
+
+class TestCbo(PolicyContract):
+    name = "cbo"
+    options: ClassVar[Mapping[str, Any]] = {"particles": 6}
+    space = NUMERIC
+    few = LEVELS
+
+
+class TestRankSgd(PolicyContract):
+    name = "rank_sgd"
+    options: ClassVar[Mapping[str, Any]] = {"pairs": 2}
+    space = NUMERIC
+    few = LEVELS
+
+
 class TestAsha(PolicyContract):
     name = "asha"
     resource = EPOCHS

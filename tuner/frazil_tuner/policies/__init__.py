@@ -23,11 +23,14 @@ from .base import (
     Why,
 )
 from .bayes import Bayes
+from .cbo import Cbo
+from .cem import Cem
 from .cmaes import Cmaes
 from .grid import Grid
 from .nsga2 import Nsga2
 from .options import describe_options, read_options
 from .random import Random
+from .rank_sgd import RankSgd
 from .scope import ANY_STUDY
 from .sobol import Sobol
 from .tpe import Tpe
@@ -52,7 +55,7 @@ __all__ = [
 ]
 
 POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
-    {policy.name: policy for policy in (Auto, Asha, Bayes, Tpe, Cmaes, Nsga2, Sobol, Random, Grid)}
+    {policy.name: policy for policy in (Auto, Asha, Bayes, Tpe, Cmaes, Nsga2, Cem, Cbo, RankSgd, Sobol, Random, Grid)}
 )
 """Every policy by the name that studies give it."""
 

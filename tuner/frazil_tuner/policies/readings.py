@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 ROUNDS = 200
 """Iterations of `strengths`; far more than rankings of trials need."""
 
+SHORT = 500
+"""Trials that are read in a few milliseconds."""
+
 AT_HAND = 20
 """Trials of the nearest contexts that are read although their context is another, if so few have the same."""
 
@@ -140,6 +143,11 @@ def varied(space: Space) -> NDArray[np.bool_]:
     """Which columns (dimension,) belong to parameters that are neither held nor disabled."""
     columns = [[parameter.name not in space.kept] * len(parameter.kind.columns) for parameter in space.parameters]
     return np.array([column for run in columns for column in run], dtype=bool)
+
+
+def is_short(study: Study) -> bool:
+    """Whether a history is read in a few milliseconds."""
+    return len(study.trials) <= SHORT
 
 
 def pending(study: Study) -> list[Params]:
