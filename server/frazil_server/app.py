@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import __version__, errors
+from .comparisons.routes import router as comparisons
 from .database import create_engine, database_url, migrate
 from .events.routes import router as events
 from .express import ExpressLane
@@ -58,7 +59,7 @@ def create_app(settings: Settings | None = None, clock: Callable[[], datetime] =
         responses={"default": errors.DOCUMENTED},
         generate_unique_id_function=lambda route: route.name,
     )
-    for router in (studies, best, trials, curves, transfer, events, system):
+    for router in (studies, best, trials, curves, comparisons, transfer, events, system):
         app.include_router(router, prefix=API)
     app.include_router(operations)
     errors.install(app)

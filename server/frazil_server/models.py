@@ -1,9 +1,22 @@
 """Every table, so that migrations and their checks see all of them."""
 
+from .comparisons.models import Comparison
 from .database import Base
 from .events.models import Event
 from .studies.models import Candidates, IdempotencyKey, Project, Study
-from .suggestions.models import Suggestion
+from .suggestions.models import Fit, Suggestion
 from .trials.models import Measurement, Trial
 
-__all__ = ["Base", "Candidates", "Event", "IdempotencyKey", "Measurement", "Project", "Study", "Suggestion", "Trial"]
+__all__ = [
+    "Base",
+    "Candidates",
+    "Comparison",
+    "Event",
+    "Fit",
+    "IdempotencyKey",
+    "Measurement",
+    "Project",
+    "Study",
+    "Suggestion",
+    "Trial",
+]

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, StringConstraints, TypeAdapter, ValidationError
 
 _DEEPEST = 64
 """Levels of a document; writing JSON back fails at 255."""
@@ -65,6 +65,18 @@ def _parts_of(value: Any) -> Iterator[tuple[Any, int]]:
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_name)]
 """A study's, project's or metric's name: 1 to 128 printable characters."""
+
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
+
+
+def is_name(value: str) -> bool:
+    """True for what may be a `Name`."""
+    try:
+        _NAME.validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
 
 Text = Annotated[str, StringConstraints(max_length=65_536), AfterValidator(_text)]
 """A text for people."""

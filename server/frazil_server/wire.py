@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -53,6 +54,19 @@ class Strict(BaseModel):
     """A request body: unknown fields are refused by name, and a string is no number."""
 
     model_config = ConfigDict(extra="forbid", strict=True, ser_json_inf_nan="strings")
+
+
+def canonical(value: Any) -> str:
+    """Equal for equal JSON: 1 and 1.0 differ as Python prints them, and 10^100 and 1e100 as numbers, but not here."""
+    return json.dumps(_floated(value), sort_keys=True)
+
+
+def _floated(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _floated(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_floated(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def dump(value: Any) -> bytes:

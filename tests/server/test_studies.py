@@ -22,8 +22,9 @@ def test_a_study_is_answered_with_everything_it_was_given(house):
     given = {
         "name": name(), "project": name(), "seed": 12,
         "space": [{"name": "lr", "type": "float", "low": 0.01, "high": 1.0, "log": True}],
-        "objectives": [{"metric": "accuracy", "direction": "maximize", "summary": "best"}], "metrics": ["loss"],
-        "resource": {"name": "batch", "min": 2, "max": 40, "kind": "restart"}, "policy": {"name": "asha", "eta": 4},
+        "objectives": [{"metric": "accuracy", "direction": "maximize", "summary": "best", "by": "value"}],
+        "metrics": ["loss"], "outcome_constraints": ["latency <= 50"], "cost": "seconds",
+        "resource": {"name": "batch", "min": 2, "max": 40, "kind": "restart"}, "policy": {"name": "bayes", "warmup": 9},
         "budget": {"trials": 5, "resource": 100, "seconds": 60.5}, "metadata": {"depth": [1, {"a": None}]},
     }  # fmt: skip
     study = house.create(**given)

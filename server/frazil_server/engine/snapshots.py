@@ -14,47 +14,44 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from frazil_tuner.history import Curve, Definition, Objective, Resource, Study, Trial, TrialState
+from frazil_tuner.history import Curve, Definition, Earlier, Params, Study, Trial, TrialState
 from frazil_tuner.policies import Policy, build
-from frazil_tuner.space import Space
 
 from ..database import fetch
+from ..studies.definitions import definition_of, is_compared
+from .relatives import Relatives, look_at_relatives
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from ..trials.records import StudyRecord
 
-_CHANGED = """SELECT h.now, t.id, t.number, t.state, t.params, t."values", t.last_step, t.until_step,
-        t.candidate, t.excluded
+_CHANGED = """SELECT h.now, t.id, t.number, t.state, t.params, t."values", t.gradients, t.cost, t.last_step,
+        t.until_step, t.candidate, t.excluded
     FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS now) h
     LEFT JOIN trials t ON t.study_id = %(study)s AND t.xid >= %(horizon)s ORDER BY t.number"""
 _CURVES = """SELECT trial_id, metric, array_agg(step ORDER BY step) AS steps, array_agg(value ORDER BY step) AS points
     FROM measurements WHERE trial_id = ANY(%(ids)s) AND metric = ANY(%(metrics)s) GROUP BY trial_id, metric"""
 _CANDIDATES = text("SELECT candidates FROM study_candidates WHERE study_id = :study")
 _SHELF = "SELECT trial_number, params, candidate FROM suggestions WHERE study_id = %(study)s"
+_RANKINGS = "SELECT id, ranking FROM comparisons WHERE study_id = %(study)s AND id > %(after)s ORDER BY id"
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A study's trials as they were at some moment, in the order of their numbers, and the horizon of that moment."""
+    """A study as it was at some moment: its trials in the order of their numbers, and the horizon of that moment.
+
+    `version` is that of the user's edits, `rankings` the comparisons and `compared` the id of the last of them.
+    """
 
     definition: Definition
+    version: int
     trials: tuple[Trial, ...]
     horizon: int
-
-
-def definition_of(document: Mapping[str, Any], candidates: list[dict[str, Any]] | None) -> Definition:
-    """The core's definition of a study from the stored document."""
-    return Definition(
-        space=Space.from_json(document["space"]),
-        objectives=tuple(Objective(**objective) for objective in document["objectives"]),
-        resource=Resource(**document["resource"]) if document["resource"] else None,
-        candidates=tuple(candidates) if candidates is not None else None,
-        seed=document["seed"],
-    )
+    rankings: tuple[tuple[int, ...], ...] = ()
+    compared: int = 0
 
 
 class Snapshots:
@@ -63,18 +60,20 @@ class Snapshots:
     def __init__(self, capacity: int = 64) -> None:
         self._capacity = capacity
         self._looks: OrderedDict[uuid.UUID, Look] = OrderedDict()
-        self._policies: dict[tuple[uuid.UUID, str], Policy] = {}
+        self._policies: dict[uuid.UUID, tuple[int, Policy]] = {}
+        self._relatives: dict[uuid.UUID, Relatives] = {}
 
     def forget(self, study_id: uuid.UUID) -> None:
         self._looks.pop(study_id, None)
-        self._policies = {key: policy for key, policy in self._policies.items() if key[0] != study_id}
+        self._policies.pop(study_id, None)
+        self._relatives.pop(study_id, None)
 
     def remember(self, study_id: uuid.UUID, look: Look) -> None:
         """Keeps a look. Call it after the transaction that took it has committed: others may not see its rows
         before.
         """
         known = self._looks.get(study_id)
-        if known is None or known.horizon <= look.horizon:
+        if known is None or (known.version, known.horizon) <= (look.version, look.horizon):
             self._looks[study_id] = look
         self._looks.move_to_end(study_id)
         while len(self._looks) > self._capacity:
@@ -82,7 +81,7 @@ class Snapshots:
 
     async def definition(self, connection: AsyncConnection, study: StudyRecord) -> Definition:
         """The study's definition, with its candidates."""
-        known = self._looks.get(study.id)
+        known = self._known(study)
         if known is not None:
             return known.definition
         candidates = None
@@ -90,32 +89,34 @@ class Snapshots:
             candidates = (await connection.execute(_CANDIDATES, {"study": study.id})).scalar_one()
         return definition_of(study.definition, candidates)
 
+    def _known(self, study: StudyRecord) -> Look | None:
+        """The latest look, unless a user has edited the study since."""
+        known = self._looks.get(study.id)
+        return known if known is not None and known.version == study.version else None
+
     def policy(self, study: StudyRecord, definition: Definition) -> Policy:
-        """The study's policy, built once for each version of its options."""
-        key = (study.id, repr(sorted(study.policy.items())))
-        if key not in self._policies:
-            self._policies[key] = build(study.policy, definition)
-        return self._policies[key]
+        """The study's policy, built once for each of the user's edits."""
+        version, policy = self._policies.get(study.id, (None, None))
+        if policy is None or version != study.version:
+            policy = build(study.policy, definition)
+            self._policies[study.id] = (study.version, policy)
+        return policy
 
     async def look(self, connection: AsyncConnection, study: StudyRecord) -> Look:
-        """The study's trials as this transaction sees them."""
-        known = self._looks.get(study.id)
-        definition = await self.definition(connection, study)
-        parameters = {"study": study.id, "horizon": known.horizon if known else 0}
-        rows = await fetch(connection, _CHANGED, parameters)
-        horizon: int = rows[0].now
-        rows = [row for row in rows if row.id is not None]
-        if known is not None and not rows:
-            return replace(known, horizon=horizon)
-        metrics = [objective.metric for objective in definition.objectives]
-        curves = await _curves(connection, [row.id for row in rows if row.last_step], metrics)
-        trials = list(known.trials) if known else []
-        for row in rows:
-            trials[row.number : row.number + 1] = [_trial(row, curves.get(row.id, {}))]  # numbers have no gaps
-        return Look(definition, tuple(trials), horizon)
+        """The study's trials and comparisons as this transaction sees them."""
+        known = self._known(study)
+        if known is None:
+            known = Look(await self.definition(connection, study), study.version, (), horizon=0)
+        look = await _with_trials(connection, study.id, known)
+        return await _with_rankings(connection, study.id, look) if is_compared(study.definition) else look
 
-    async def study(self, connection: AsyncConnection, study: StudyRecord, look: Look) -> Study:
-        """The snapshot a policy gets: the look, and what waits on the shelf."""
+    async def study(
+        self, connection: AsyncConnection, study: StudyRecord, look: Look, context: Params | None = None
+    ) -> Study:
+        """The snapshot a policy gets: the look, what waits on the shelf, and what earlier studies have seen.
+
+        `context` fixes parameters of the suggestions to come.
+        """
         shelf = await fetch(connection, _SHELF, {"study": study.id})
         return Study(
             definition=look.definition,
@@ -124,15 +125,51 @@ class Snapshots:
             shelved_candidates=tuple(row.candidate for row in shelf if row.candidate is not None),
             thawing=tuple(row.trial_number for row in shelf if row.trial_number is not None),
             version=study.data_version,
+            rankings=look.rankings,
+            related=await self._related(connection, study, look.definition),
+            context=context or {},
         )
+
+    async def _related(
+        self, connection: AsyncConnection, study: StudyRecord, definition: Definition
+    ) -> tuple[Earlier, ...]:
+        """The earlier studies, read again only when one of them has learned something."""
+        if not study.definition["related"]:
+            return ()
+        known = self._relatives.get(study.id)
+        self._relatives[study.id] = relatives = await look_at_relatives(connection, study, definition, known)
+        return relatives.studies
+
+
+async def _with_trials(connection: AsyncConnection, study_id: uuid.UUID, known: Look) -> Look:
+    """The look with all trials that were changed since."""
+    rows = await fetch(connection, _CHANGED, {"study": study_id, "horizon": known.horizon})
+    horizon: int = rows[0].now
+    rows = [row for row in rows if row.id is not None]
+    if not rows:
+        return replace(known, horizon=horizon)
+    curves = await _curves(connection, [row.id for row in rows if row.last_step], known.definition.metrics)
+    trials = list(known.trials)
+    for row in rows:
+        trials[row.number : row.number + 1] = [_trial(row, curves.get(row.id, {}))]  # numbers have no gaps
+    return replace(known, trials=tuple(trials), horizon=horizon)
+
+
+async def _with_rankings(connection: AsyncConnection, study_id: uuid.UUID, known: Look) -> Look:
+    """The look with all later comparisons. They are added under the study's lock, so none comes with a lower id."""
+    rows = await fetch(connection, _RANKINGS, {"study": study_id, "after": known.compared})
+    if not rows:
+        return known
+    rankings = (*known.rankings, *(tuple(row.ranking) for row in rows))
+    return replace(known, rankings=rankings, compared=rows[-1].id)
 
 
 async def _curves(
-    connection: AsyncConnection, ids: list[uuid.UUID], metrics: list[str]
+    connection: AsyncConnection, ids: list[uuid.UUID], metrics: Sequence[str]
 ) -> dict[uuid.UUID, dict[str, Curve]]:
     found: dict[uuid.UUID, dict[str, Curve]] = {}
     if ids:
-        for row in await fetch(connection, _CURVES, {"ids": ids, "metrics": metrics}):
+        for row in await fetch(connection, _CURVES, {"ids": ids, "metrics": list(metrics)}):
             found.setdefault(row.trial_id, {})[row.metric] = tuple(zip(row.steps, row.points, strict=True))
     return found
 
@@ -148,6 +185,9 @@ def _trial(row: Any, curves: Mapping[str, Curve]) -> Trial:
         until_step=row.until_step,
         candidate=row.candidate,
         excluded=row.excluded,
+        sems={name: value["sem"] for name, value in row.values.items() if isinstance(value, dict)},
+        gradients={metric: {k: float(v) for k, v in slopes.items()} for metric, slopes in row.gradients.items()},
+        cost=row.cost,
     )
 
 

@@ -52,7 +52,7 @@ async def get_best(study_id: StudyId, connection: Connection, request: Request) 
     if recommendation is not None:
         answer["recommended"] = {
             "trial": await views.by_number(connection, study_id, recommendation.number),
-            "mean": {metric: wire.number(recommendation.mean)},
-            "sd": {metric: None if recommendation.sd is None else wire.number(recommendation.sd)},
+            "mean": wire.numbers(recommendation.mean),
+            "sd": wire.numbers(recommendation.sd),
         }
     return wire.Json(answer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
@@ -12,20 +11,22 @@ from sqlalchemy import Row, delete, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from frazil_tuner.errors import Conflict, FrazilError, Problem, Refused, SpaceUnsupported
-from frazil_tuner.history import TrialState
+from frazil_tuner.errors import Conflict, FrazilError, Problem, Refused
+from frazil_tuner.history import OutcomeConstraint, TrialState
 from frazil_tuner.policies import build
 from frazil_tuner.space import Space
 
+from .. import wire
 from ..database import table
-from ..engine.snapshots import definition_of
 from ..errors import NotFound
 from ..events.models import Event
 from ..ids import uuid7
-from ..names import storable
+from ..names import is_name, storable
 from ..pages import read_token, unreadable, write_token
 from ..suggestions.models import Suggestion
+from .definitions import complete, contradictions, definition_of, statement
 from .models import Candidates, Project, Study
+from .relatives import link
 from .schemas import BudgetIn, StudyIn, StudyPatch
 
 DEFAULT_PROJECT = "default"
@@ -63,19 +64,22 @@ class Blueprint:
     """A study to be: checked, and in the form in which it is stored. Raises `Refused` for what contradicts itself."""
 
     def __init__(self, body: StudyIn) -> None:
-        _refuse_unsupported(body)
         self.name, self.project = body.name, body.project
         self.metadata = body.metadata
         self.seed_given = body.seed is not None
-        space = _prefixed("/space", Space.from_json, body.space)
+        space = _check_space(body)
         self.candidates = _check_candidates(space, body.candidates)
         self.document: dict[str, Any] = {
             "space": space.to_json(),
-            "objectives": [objective.model_dump() for objective in body.objectives],
+            "constraints": space.constraints_json(),
+            "objectives": _check_objectives(body),
+            "outcome_constraints": _check_outcome_constraints(body.outcome_constraints),
             "metrics": body.metrics,
+            "cost": body.cost,
             "resource": _check_resource(body),
             "seed": secrets.randbelow(_SEED_LIMIT) if body.seed is None else body.seed,
             "candidates": None if self.candidates is None else len(self.candidates),
+            "related": body.related and {"given": body.related, "studies": []},
         }
         self.budget = _check_budget(body.budget, self.document)
         self.policy = dict(body.policy or {"name": "auto"})
@@ -84,22 +88,59 @@ class Blueprint:
     def definition(self) -> dict[str, Any]:
         """What two studies must agree on to be the same."""
         same = {k: v for k, v in self.document.items() if k != "seed" or self.seed_given}
-        return same | {"policy": self.policy, "budget": self.budget}
+        return comparable(same | {"policy": self.policy, "budget": self.budget})
 
 
-def _refuse_unsupported(body: StudyIn) -> None:
-    unsupported = {
-        "constraints": "constraints on parameters",
-        "outcome_constraints": "constraints on outcomes",
-        "cost": "a cost model",
-    }
-    for name, what in unsupported.items():
-        if getattr(body, name):
-            problem = Problem(f"/{name}", f"this version does not support {what}; leave it out")
-            raise SpaceUnsupported(f"This version does not support {what}.", problems=(problem,))
-    if len(body.objectives) > 1:
-        problem = Problem("/objectives/1", "one objective; list the others in `metrics`, they are stored and drawn")
-        raise SpaceUnsupported("This version optimises one objective.", problems=(problem,))
+def comparable(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A definition without what was found rather than given: the ids of related studies."""
+    related = document["related"]
+    return {**document, "related": related and related["given"]}
+
+
+def _check_space(body: StudyIn) -> Space:
+    """The space with its constraints. Faults of a constraint point to "/constraints/…", others to "/space/…"."""
+    try:
+        return Space.from_json(body.space, body.constraints)
+    except FrazilError as error:
+        error.problems = tuple(
+            p if p.pointer.startswith("/constraints") else Problem("/space" + p.pointer, p.detail)
+            for p in error.problems
+        )
+        raise
+
+
+def _check_objectives(body: StudyIn) -> list[dict[str, Any]]:
+    first: dict[str, int] = {}
+    for index, objective in enumerate(body.objectives):
+        if first.setdefault(objective.metric, index) != index:
+            detail = f"objective {first[objective.metric]} has this metric; name each once"
+            raise _refused(f"/objectives/{index}/metric", detail)
+        if objective.by == "comparison" and len(body.objectives) > 1:
+            raise _refused(f"/objectives/{index}/by", "a ranking has one order: make this the study's only objective")
+    return [objective.model_dump() for objective in body.objectives]
+
+
+def _check_outcome_constraints(texts: Sequence[str]) -> list[str]:
+    """The constraints as they are stored."""
+    constraints = [_outcome_constraint(f"/outcome_constraints/{i}", text) for i, text in enumerate(texts)]
+    for index in contradictions(constraints):
+        detail = f"no value of {constraints[index].metric!r} satisfies this and an earlier constraint; change one"
+        raise _refused(f"/outcome_constraints/{index}", detail)
+    return list(map(statement, constraints))
+
+
+def _outcome_constraint(pointer: str, text: str) -> OutcomeConstraint:
+    try:
+        constraint = OutcomeConstraint.parse(text)
+    except ValueError as fault:
+        raise _refused(pointer, str(fault)) from None
+    if not is_name(constraint.metric):
+        raise _refused(pointer, f"{constraint.metric[:64]!r} cannot be a metric's name: use printable text, no slashes")
+    return constraint
+
+
+def _refused(pointer: str, detail: str) -> Refused:
+    return Refused(f"{pointer}: {detail}.", code="invalid", problems=(Problem(pointer, detail),))
 
 
 def _prefixed(pointer: str, function: Any, *args: Any) -> Any:
@@ -159,6 +200,8 @@ async def create(connection: AsyncConnection, blueprint: Blueprint, *, load: boo
     statement = upsert(table(Study)).values(values).on_conflict_do_nothing().returning(Study.id)
     if (await connection.execute(statement)).scalar_one_or_none() is None:
         return await _load_existing(connection, blueprint, load=load), False
+    if blueprint.document["related"]:
+        await link(connection, study_id, project_id, blueprint.document)
     if blueprint.candidates is not None:
         await connection.execute(insert(Candidates).values(study_id=study_id, candidates=blueprint.candidates))
     await connection.execute(
@@ -177,9 +220,11 @@ async def _project(connection: AsyncConnection, name: str) -> uuid.UUID:
 async def _load_existing(connection: AsyncConnection, blueprint: Blueprint, *, load: bool) -> dict[str, Any]:
     study_id = await resolve(connection, blueprint.name, blueprint.project)
     row = await _row(connection, study_id)
-    stored = row.definition | {"policy": row.policy, "budget": row.budget}
+    stored = comparable(complete(row.definition) | {"policy": row.policy, "budget": row.budget})
     wanted = blueprint.definition()
-    different = sorted(name for name, value in wanted.items() if _canonical(stored.get(name)) != _canonical(value))
+    different = sorted(
+        name for name, value in wanted.items() if wire.canonical(stored.get(name)) != wire.canonical(value)
+    )
     if not different and blueprint.candidates is not None:
         query = select(Candidates.candidates).where(Candidates.study_id == study_id)
         if (await connection.execute(query)).scalar_one() != blueprint.candidates:
@@ -192,19 +237,6 @@ async def _load_existing(connection: AsyncConnection, blueprint: Blueprint, *, l
     problems = tuple(Problem(f"/{name}", "differs from the study that has this name") for name in different)
     remedy = "choose another name" if load else "choose another name, or if_exists: load"
     raise Conflict(f"{detail}; {remedy}.", code="study_conflict", problems=problems)
-
-
-def _canonical(value: Any) -> str:
-    """Equal for equal JSON: 1 and 1.0 differ as Python prints them, not as numbers."""
-    return json.dumps(_plain(value), sort_keys=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -230,7 +262,7 @@ def view(row: Row[Any]) -> dict[str, Any]:
         "name": row.name,
         "project": row.project,
         "state": row.state,
-        **row.definition,
+        **complete(row.definition),
         "policy": row.policy,
         "budget": row.budget,
         "metadata": row.metadata,
@@ -306,7 +338,7 @@ async def _changes(connection: AsyncConnection, row: Row[Any], patch: StudyPatch
     if patch.policy is not None:
         query = select(Candidates.candidates).where(Candidates.study_id == row.id)
         candidates = (await connection.execute(query)).scalar_one_or_none()
-        _prefixed("/policy", build, patch.policy, definition_of(row.definition, candidates))
+        _prefixed("/policy", build, patch.policy, definition_of(complete(row.definition), candidates))
         await connection.execute(delete(Suggestion).where(Suggestion.study_id == row.id))
         values |= {"policy": patch.policy, "data_version": row.data_version + 1}
     return values

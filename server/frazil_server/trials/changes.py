@@ -19,6 +19,7 @@ from ..database import table
 from ..errors import NotFound
 from ..events.models import Event
 from ..ids import uuid7
+from ..studies.definitions import space_of
 from ..studies.models import Candidates
 from ..suggestions.models import Suggestion
 from . import rules
@@ -52,7 +53,7 @@ async def add(
         raise Conflict(
             f"The study is {ledger.study.state}; make it active before enqueuing trials.", code="study_not_active"
         )
-    space = Space.from_json(ledger.study.definition["space"])
+    space = space_of(ledger.study.definition)
     candidates = await _candidates(ledger, space)
     added = [_add_one(ledger, space, candidates, trial, f"/trials/{i}", now) for i, trial in enumerate(trials)]
     await _refuse_taken(ledger, added)
@@ -77,7 +78,7 @@ def _add_one(
     ledger.add_trial(trial)
     if body.state != "QUEUED":
         _finish(ledger, trial, body, pointer, now)
-    elif body.values or body.curve:
+    elif body.values or body.curve or body.gradients:
         raise _refused(pointer, "values", "a queued trial has no values and no curve yet; add it as COMPLETED")
     ledger.add_event("trial.added", trial, state=trial.state)
     return trial
@@ -105,17 +106,18 @@ def _record(
 
 def _finish(ledger: Ledger, trial: TrialRecord, body: TrialIn, pointer: str, now: datetime) -> None:
     study = ledger.study
-    told = rules.Told(trial.state, told_values(body.values), body.cost, body.reason)
+    told = rules.Told(trial.state, told_values(body.values), body.cost, body.reason, body.gradients)
     curve = measured(body.curve)
     try:
         rules.validate(study, curve)
         rules.check_values(study, told, {name for entry in curve for name in entry.metrics})
+        rules.check_gradients(study, trial, told)
     except FrazilError as error:
         error.problems = tuple(
             Problem(pointer + p.pointer.replace("/measurements", "/curve"), p.detail) for p in error.problems
         )
         raise
-    trial.values, trial.cost, trial.reason, trial.told = dict(told.values), told.cost, told.reason, told.content()
+    told.write_to(trial)
     trial.step = trial.last_step = max((entry.step for entry in curve), default=0)
     trial.started_at = trial.finished_at = now
     ledger.add_points(
@@ -172,7 +174,7 @@ async def _check_correction(ledger: Ledger, trial: TrialRecord, values: dict[str
     if not trial.finished:
         detail = "only a finished trial's values can be corrected"
         raise Conflict(f"Trial {trial.number} is {trial.state}; {detail}.", code="trial_state")
-    measured = await ledger.metrics([trial.id], {ledger.study.metric, *values})
+    measured = await ledger.metrics([trial.id], ledger.study.required.union(values))
     rules.check_values(ledger.study, rules.Told(trial.state, values), measured[trial.id])
 
 

@@ -21,15 +21,17 @@ from frazil_tuner.history import TrialState
 
 from ..database import fetch
 from ..errors import NotFound
+from ..studies.definitions import complete
 from .records import Happening, Point, StudyRecord, TrialRecord
 
 # What a flush writes back, by type. Of these only the last group is indexed or read by policies.
 _PROGRESS = {"step": "int", "last_step": "int", "lease_expires_at": "timestamptz"}
 _COLUMNS = _PROGRESS | {
-    "state": "text", "values": "jsonb", "cost": "float8", "reason": "text", "worker": "text", "lease_token": "text",
-    "returned_token": "text", "lease_seconds": "float8", "attempt": "int", "losses": "int", "from_step": "int",
-    "until_step": "int", "ready": "bool", "verdict": "jsonb", "checkpoint_uri": "text", "checkpoint_step": "int",
-    "why": "jsonb", "told": "jsonb", "started_at": "timestamptz", "finished_at": "timestamptz",
+    "state": "text", "values": "jsonb", "gradients": "jsonb", "cost": "float8", "reason": "text", "worker": "text",
+    "lease_token": "text", "returned_token": "text", "lease_seconds": "float8", "attempt": "int", "losses": "int",
+    "from_step": "int", "until_step": "int", "ready": "bool", "verdict": "jsonb", "checkpoint_uri": "text",
+    "checkpoint_step": "int", "why": "jsonb", "told": "jsonb", "started_at": "timestamptz",
+    "finished_at": "timestamptz",
 }  # fmt: skip
 _BIRTH = _COLUMNS | {
     "study_id": "uuid", "number": "int", "params": "jsonb", "candidate": "int", "notes": "text", "tags": "text[]"
@@ -72,8 +74,8 @@ INSERT INTO events (study_id, kind, trial_number, data)
 SELECT %(study)s, kind, number, data
 FROM unnest(%(kinds)s::text[], %(numbers)s::int[], %(datas)s::jsonb[]) AS e(kind, number, data)"""
 
-_STUDY = """SELECT id, name, state, definition, policy, budget, data_version, next_number, queued, running, paused,
-    completed, pruned, failed, infeasible, started, steps_used, started_at FROM studies WHERE id = %(study)s"""
+_STUDY = """SELECT id, name, state, definition, policy, budget, version, data_version, next_number, queued, running,
+    paused, completed, pruned, failed, infeasible, started, steps_used, started_at FROM studies WHERE id = %(study)s"""
 _LOCK_STUDY = _STUDY + " FOR NO KEY UPDATE"
 _UPDATE_STUDY = """UPDATE studies SET state = %(state)s, data_version = %(data_version)s, next_number = %(next_number)s,
     queued = %(queued)s, running = %(running)s, paused = %(paused)s, completed = %(completed)s, pruned = %(pruned)s,
@@ -110,8 +112,8 @@ _SCORE = """UPDATE trials t SET objective = CASE
 def study_record(row: Any) -> StudyRecord:
     counts = {state: getattr(row, state.lower()) for state in TrialState}
     return StudyRecord(
-        row.id, row.name, row.state, row.definition, row.policy, row.budget, row.data_version, row.next_number, counts,
-        row.started, row.steps_used, row.started_at,
+        row.id, row.name, row.state, complete(row.definition), row.policy, row.budget, row.version, row.data_version,
+        row.next_number, counts, row.started, row.steps_used, row.started_at,
     )  # fmt: skip
 
 

@@ -69,6 +69,7 @@ class Trial(Base):
     params: Mapped[dict[str, Any]]
     candidate: Mapped[int | None]
     values: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
+    gradients: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
     objective: Mapped[float | None] = mapped_column(Double)
     cost: Mapped[float | None] = mapped_column(Double)
     reason: Mapped[str | None] = mapped_column(Text)

@@ -9,12 +9,15 @@ from typing import Any
 
 from frazil_tuner.history import TrialState
 
+from ..studies.definitions import declared_metrics, required_metrics
 from .states import FINISHED, check
 
 
 @dataclass(slots=True)
 class StudyRecord:
-    """A locked study. `counts` holds the number of trials in each state, kept by `TrialRecord.move`."""
+    """A locked study. `definition` is its complete document; `counts` holds the number of trials in each state, kept
+    by `TrialRecord.move`.
+    """
 
     id: uuid.UUID
     name: str
@@ -22,6 +25,7 @@ class StudyRecord:
     definition: dict[str, Any]
     policy: dict[str, Any]
     budget: dict[str, Any]
+    version: int
     data_version: int
     next_number: int
     counts: dict[TrialState, int]
@@ -33,6 +37,16 @@ class StudyRecord:
     def metric(self) -> str:
         metric: str = self.definition["objectives"][0]["metric"]
         return metric
+
+    @property
+    def declared(self) -> set[str]:
+        """Every metric that the definition names."""
+        return declared_metrics(self.definition)
+
+    @property
+    def required(self) -> set[str]:
+        """The metrics without which no trial is COMPLETED."""
+        return required_metrics(self.definition)
 
     @property
     def max_step(self) -> int | None:
@@ -80,6 +94,7 @@ class TrialRecord:
     notes: str = ""
     tags: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
+    gradients: dict[str, dict[str, float]] = field(default_factory=dict)
     cost: float | None = None
     reason: str | None = None
     worker: str | None = None

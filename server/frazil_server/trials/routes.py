@@ -94,7 +94,7 @@ def release_command(trial: uuid.UUID, body: ReleaseIn) -> Release:
 
 
 def tell_command(trial: uuid.UUID, body: TellIn) -> Tell:
-    told = rules.Told(TrialState(body.state), changes.told_values(body.values), body.cost, body.reason)
+    told = rules.Told(TrialState(body.state), changes.told_values(body.values), body.cost, body.reason, body.gradients)
     return Tell(trial, body.lease, told)
 
 

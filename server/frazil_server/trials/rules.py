@@ -14,8 +14,11 @@ from typing import Any
 
 from frazil_tuner.errors import Conflict, Problem, Refused
 from frazil_tuner.history import TrialState
+from frazil_tuner.space.fields import pointer
 
+from .. import wire
 from ..ids import lease_token
+from ..studies.definitions import NUMERIC, deciding_metrics
 from .records import Point, StudyRecord, TrialRecord
 from .states import COMPLETED, FAILED, PAUSED, PRUNED, QUEUED, RUNNING
 
@@ -51,10 +54,21 @@ class Told:
     values: Mapping[str, Any] = field(default_factory=dict)
     cost: float | None = None
     reason: str | None = None
+    gradients: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
         """What two tells must agree on to count as one."""
-        return {"state": str(self.state), "values": dict(self.values), "cost": self.cost, "reason": self.reason}
+        content = {"state": str(self.state), "values": dict(self.values), "cost": self.cost, "reason": self.reason}
+        return content | ({"gradients": _plain(self.gradients)} if self.gradients else {})
+
+    def write_to(self, trial: TrialRecord) -> None:
+        """Enters what was told in the trial's record."""
+        trial.values, trial.gradients, trial.cost = dict(self.values), _plain(self.gradients), self.cost
+        trial.reason, trial.told = self.reason, self.content()
+
+
+def _plain(gradients: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    return {metric: dict(slopes) for metric, slopes in gradients.items()}
 
 
 # ── leases ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -165,11 +179,8 @@ def check_metrics(study: StudyRecord, names: Mapping[str, Any], pointer: str) ->
     """Raises `Refused` (metric_unknown) unless at least one metric is known to the study, and all if it declared
     them.
     """
-    declared = {objective["metric"] for objective in study.definition["objectives"]}
-    listed = study.definition["metrics"]
-    known = declared | set(listed or ()) | WELL_KNOWN
-    unknown = sorted(set(names) - known)
-    if unknown and (listed is not None or len(unknown) == len(names)):
+    unknown = sorted(set(names) - study.declared - WELL_KNOWN)
+    if unknown and (study.definition["metrics"] is not None or len(unknown) == len(names)):
         raise Refused(
             f"Nobody declared the metric {unknown[0]!r}: the study's objective is {study.metric!r}.",
             code="metric_unknown",
@@ -365,22 +376,23 @@ def tell(study: StudyRecord, trial: TrialRecord, token: str, told: Told, measure
     """Finishes the trial; False when the same was told before.
 
     `measured` names the metrics that the trial's curve holds. Raises `Conflict` when it finished otherwise or the lease
-    is lost, `Refused` when values name unknown metrics, or a COMPLETED trial has no value for the objective.
+    is lost, `Refused` when values or gradients name what the study does not know, or a COMPLETED trial has no value for
+    an objective or a constraint.
     """
-    if trial.finished and trial.told == told.content():
+    if trial.finished and wire.canonical(trial.told) == wire.canonical(told.content()):
         return False
     require_lease(trial, token, now)
     check_values(study, told, measured)
+    check_gradients(study, trial, told)
     _let_go(study, trial)
     finish(study, trial, told.state, told.reason, now)
-    trial.values, trial.cost, trial.told = dict(told.values), told.cost, told.content()
+    told.write_to(trial)
     return True
 
 
 def check_values(study: StudyRecord, told: Told, measured: set[str]) -> None:
-    """Raises `Refused` for values of metrics nobody declared, and for a COMPLETED trial without its objective."""
-    declared = {objective["metric"] for objective in study.definition["objectives"]}
-    known = declared | set(study.definition["metrics"] or ()) | measured
+    """Raises `Refused` for values of metrics nobody declared, and for a COMPLETED trial without a value it needs."""
+    known = study.declared | measured
     unknown = [name for name in told.values if name not in known]
     if unknown:
         raise Refused(
@@ -388,11 +400,42 @@ def check_values(study: StudyRecord, told: Told, measured: set[str]) -> None:
             code="metric_unknown",
             problems=tuple(Problem(f"/values/{name}", f"unknown metric; known: {sorted(known)}") for name in unknown),
         )
-    missing = declared - set(told.values) - measured
+    missing = sorted(study.required - set(told.values) - measured)
     if told.state is TrialState.COMPLETED and missing:
-        name = min(missing)
         raise Refused(
-            f"A completed trial needs a value of {name!r}: tell it in `values`, or report it before.",
+            f"A completed trial needs a value of {missing[0]!r}: tell it in `values`, or report it before.",
             code="value_missing",
-            problems=(Problem(f"/values/{name}", "missing: the objective was neither told nor reported"),),
+            problems=tuple(Problem(f"/values/{name}", _MISSING) for name in missing),
         )
+
+
+_MISSING = "missing: this objective, or metric of an outcome constraint, was neither told nor reported"
+
+
+def check_gradients(study: StudyRecord, trial: TrialRecord, told: Told) -> None:
+    """Raises `Refused` (gradient_invalid) for derivatives of metrics that decide nothing, and by parameters that are
+    not there, not active in this trial, or no numbers.
+    """
+    if not told.gradients:
+        return
+    deciding = deciding_metrics(study.definition)
+    types = {item["name"]: item["type"] for item in study.definition["space"]}
+    problems = [
+        Problem(pointer("gradients", metric), f"no metric that this study decides by; those are {sorted(deciding)}")
+        for metric in told.gradients
+        if metric not in deciding
+    ]
+    for metric, slopes in told.gradients.items():
+        faults = ((name, _gradient_fault(types.get(name), name in trial.params)) for name in slopes)
+        problems += [Problem(pointer("gradients", metric, name), fault) for name, fault in faults if fault]
+    if problems:
+        first = problems[0]
+        raise Refused(f"{first.pointer}: {first.detail}.", code="gradient_invalid", problems=tuple(problems))
+
+
+def _gradient_fault(kind: str | None, active: bool) -> str | None:
+    if kind is None:
+        return "no such parameter; leave it out"
+    if kind not in NUMERIC:
+        return f"a {kind} parameter has no derivative; leave it out"
+    return None if active else "not active in this trial; leave it out"

@@ -83,11 +83,20 @@ Value = Annotated[
 ]
 Values = Annotated[dict[Name, Value], Field(max_length=1024)]
 
+STEEPEST = 1e150
+"""Derivatives beyond are refused: squares of such numbers overflow a float."""
+Slope = Annotated[float, Field(ge=-STEEPEST, le=STEEPEST, allow_inf_nan=False)]
+Gradients = Annotated[
+    dict[Name, Annotated[dict[str, Slope], Field(min_length=1, max_length=1000)]],
+    Field(max_length=64, description="Derivatives of the value by numeric parameters, in their own units, by metric."),
+]
+
 
 class TellIn(Strict):
     lease: Lease
     state: Literal["COMPLETED", "PRUNED", "FAILED", "INFEASIBLE"] = "COMPLETED"
     values: Values = {}
+    gradients: Gradients = {}
     cost: Annotated[float, Field(allow_inf_nan=False)] | None = None
     reason: Text | None = None
 
@@ -96,6 +105,7 @@ class TrialIn(Strict):
     params: dict[str, Any]
     state: Literal["QUEUED", "COMPLETED", "PRUNED", "FAILED", "INFEASIBLE"] = "QUEUED"
     values: Values = {}
+    gradients: Gradients = {}
     curve: Annotated[Measurements, Field(max_length=100_000)] = []
     cost: Annotated[float, Field(allow_inf_nan=False)] | None = None
     reason: Text | None = None
@@ -169,7 +179,8 @@ class TrialOut(BaseModel):
     state: State
     params: dict[str, Any]
     values: dict[str, Any]
-    objective: Any = Field(description="The objective's value so far: told, or the curve's summary.")
+    gradients: dict[str, dict[str, float]]
+    objective: Any = Field(description="The first objective's value so far: told, or the curve's summary.")
     cost: float | None
     reason: str | None
     worker: str | None

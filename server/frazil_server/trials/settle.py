@@ -86,8 +86,8 @@ async def _prefetch(desk: Transaction, commands: Sequence[OfTrial]) -> None:
     ]
     desk.known = await ledger.known(repeated)
     told = [command for command in commands if isinstance(command, Tell)]
-    names = {ledger.study.metric, *(name for command in told for name in command.told.values)}
-    desk.measured = await ledger.metrics([command.trial for command in told], names if told else ())
+    names = ledger.study.required.union(*(command.told.values for command in told)) if told else ()
+    desk.measured = await ledger.metrics([command.trial for command in told], names)
 
 
 def _attempt(desk: Transaction, command: OfTrial) -> Answer:

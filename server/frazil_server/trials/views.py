@@ -15,12 +15,13 @@ from frazil_tuner.history import TrialState
 from .. import wire
 from ..errors import NotFound
 from ..pages import read_token, write_token
+from ..studies.definitions import complete, declared_metrics
 from ..studies.models import Study
 from .models import Measurement, Trial
 
 _COLUMNS = (
-    Trial.id, Trial.study_id, Trial.number, Trial.state, Trial.params, Trial.values, Trial.objective, Trial.cost,
-    Trial.reason, Trial.worker, Trial.lease_expires_at, Trial.attempt, Trial.from_step, Trial.last_step,
+    Trial.id, Trial.study_id, Trial.number, Trial.state, Trial.params, Trial.values, Trial.gradients, Trial.objective,
+    Trial.cost, Trial.reason, Trial.worker, Trial.lease_expires_at, Trial.attempt, Trial.from_step, Trial.last_step,
     Trial.until_step, Trial.checkpoint_uri, Trial.checkpoint_step, Trial.candidate, Trial.why, Trial.notes, Trial.tags,
     Trial.excluded, Trial.created_at, Trial.started_at, Trial.finished_at,
 )  # fmt: skip
@@ -169,7 +170,7 @@ async def curves(connection: AsyncConnection, trial_id: uuid.UUID, metric: str |
 
 def require_declared(definition: dict[str, Any], metric: str) -> None:
     """Raises `Refused` (metric_unknown) for a metric that the study neither optimises nor lists."""
-    declared = {objective["metric"] for objective in definition["objectives"]} | set(definition["metrics"] or ())
+    declared = declared_metrics(complete(definition))
     if metric not in declared:
         problem = Problem("/query/metric", f"declared are {', '.join(sorted(declared))}")
         raise Refused(f"Nobody declared the metric {metric!r}.", code="metric_unknown", problems=(problem,))
