@@ -7,8 +7,9 @@ answer for any study, and any answer can be computed again.
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
@@ -53,11 +54,16 @@ _PAUSED, _FAILED, _INFEASIBLE = TrialState.PAUSED, TrialState.FAILED, TrialState
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A metric, the way it should go, and which value of a curve counts: the last one, or the best one on the way."""
+    """A metric, the way it should go, and which value of a curve counts: the last one, or the best one on the way.
+
+    `by` says how it is learned: from values that are told or reported, or from comparisons of trials, which then
+    need no values.
+    """
 
     metric: str
     direction: Literal["minimize", "maximize"] = "minimize"
     summary: Literal["last", "best"] = "last"
+    by: Literal["value", "comparison"] = "value"
 
     @property
     def sign(self) -> float:
@@ -79,6 +85,49 @@ class Objective:
         return self.sign * last if math.isfinite(last) else -math.inf
 
 
+_LIMIT = re.compile(r"\s*(?P<metric>.+?)\s*(?P<relation><=|>=|<|>)\s*(?P<bound>\S+)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeConstraint:
+    """A metric that must stay within a bound: metric ≤ bound, or metric ≥ bound where `at_least`."""
+
+    metric: str
+    bound: float
+    at_least: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> OutcomeConstraint:
+        """The constraint that a string such as "latency_ms <= 50" states; ValueError with the remedy if it states
+        none.
+        """
+        found = _LIMIT.fullmatch(text)
+        bound = _finite(found["bound"]) if found else None
+        if found is None or bound is None:
+            raise ValueError(f'must be a metric, <= or >=, and a number, such as "latency_ms <= 50", not {text!r}')
+        return cls(found["metric"], bound, found["relation"].startswith(">"))
+
+    def __str__(self) -> str:
+        return f"{self.metric} {'>=' if self.at_least else '<='} {self.bound:g}"
+
+    @property
+    def sign(self) -> float:
+        """Multiplies metric and bound so that larger is better."""
+        return 1.0 if self.at_least else -1.0
+
+    def slack(self, value: float) -> float:
+        """How far `value` lies on the good side of the bound, in the metric's units; -inf for a value not finite."""
+        return self.sign * (value - self.bound) if math.isfinite(value) else -math.inf
+
+
+def _finite(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """What training consumes, in whole steps (epochs, batches, tokens): a trial runs from step 1 to `max`.
@@ -97,7 +146,9 @@ class Resource:
 class Trial:
     """One configuration and all that is known of it.
 
-    `curves` maps each objective's metric to its curve; `values` holds the final values that the client told, if it did.
+    `curves` maps the metrics that the study is decided by to their curves; `values` holds the final values that the
+    client told, if it did, and `sems` their standard errors where it told those. `gradients` has, by metric and by
+    numeric parameter, the derivative of the value in the user's units. `cost` is what the trial cost, as told.
     `until_step` is the last step granted so far (None without a resource), `last_step` the last one reported (0: none).
     `excluded` trials are forgotten: policies skip them.
     """
@@ -111,6 +162,23 @@ class Trial:
     until_step: int | None = None
     candidate: int | None = None
     excluded: bool = False
+    sems: Mapping[str, float] = field(default_factory=dict)
+    gradients: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    cost: float | None = None
+
+    def value(self, metric: str) -> float | None:
+        """The metric as told, else the last of its curve, in its own units; None when nothing has been seen."""
+        if metric in self.values:
+            return self.values[metric]
+        curve = self.curves.get(metric, ())
+        return curve[-1][1] if curve else None
+
+    def satisfies(self, constraints: Iterable[OutcomeConstraint]) -> bool:
+        """Whether every constrained metric was seen within its bound; a failed or infeasible trial satisfies none."""
+        if self.state.worst:
+            return False
+        values = [(constraint, self.value(constraint.metric)) for constraint in constraints]
+        return all(value is not None and constraint.slack(value) >= 0 for constraint, value in values)
 
     def score(self, objective: Objective) -> float | None:
         """The trial's value, larger is better; -inf when it failed or diverged; None when nothing has been seen yet.
@@ -130,7 +198,8 @@ class Trial:
 class Definition:
     """The part of a study that does not change from one decision to the next.
 
-    `candidates`, when given, is the finite list of parameter sets the study may try, each at most once.
+    `candidates`, when given, is the finite list of parameter sets the study may try, each at most once. `cost` is the
+    metric that says what a trial costs, or the price of a step of the resource.
     """
 
     space: Space
@@ -138,6 +207,25 @@ class Definition:
     resource: Resource | None = None
     candidates: tuple[Params, ...] | None = None
     seed: int = 0
+    outcome_constraints: tuple[OutcomeConstraint, ...] = ()
+    cost: str | float | None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Every metric that decisions depend on, each once."""
+        named = [objective.metric for objective in self.objectives]
+        named += [constraint.metric for constraint in self.outcome_constraints]
+        named += [self.cost] if isinstance(self.cost, str) else []
+        return tuple(dict.fromkeys(named))
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier study to learn from: its finished trials, their params canonical in the present study's space."""
+
+    name: str
+    objective: Objective
+    trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +235,10 @@ class Study:
     `shelved` holds params that were suggested and wait to be asked for: pending like a running trial, and as little
     to be suggested again; `shelved_candidates` their indices, if the study has candidates; `thawing` the numbers of
     paused trials that were suggested to be resumed. `version` is the version of the data.
+
+    `rankings` are comparisons, each the numbers of some trials, best first. `related` holds earlier studies to learn
+    from. `context` fixes parameters for the suggestions to come. `last_fit` is what the newest suggestion's `why` says
+    of the model it came from: hyperparameters to start the next fit at.
     """
 
     definition: Definition
@@ -155,14 +247,27 @@ class Study:
     shelved_candidates: tuple[int, ...] = ()
     thawing: tuple[int, ...] = ()
     version: int = 0
+    rankings: tuple[tuple[int, ...], ...] = ()
+    related: tuple[Earlier, ...] = ()
+    context: Params = field(default_factory=dict)
+    last_fit: Mapping[str, Any] | None = None
 
     @property
     def space(self) -> Space:
         return self.definition.space
 
     @property
+    def search_space(self) -> Space:
+        """The space of the suggestions to come: with the context held fixed."""
+        return self.space.hold(self.context) if self.context else self.space
+
+    @property
     def objective(self) -> Objective:
         return self.definition.objectives[0]
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return self.definition.objectives
 
     @property
     def resource(self) -> Resource | None:

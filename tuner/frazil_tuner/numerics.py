@@ -38,6 +38,11 @@ class Taming:
         """Finite `scores` (n,) to outcomes (n,); mean 0 and deviation 1 over the scores the map was made from."""
         return (_soften(_relative(scores, self.centre, self.spread)) - self.mean) / self.sd
 
+    def slope(self, scores: Floats) -> Floats:
+        """The derivative (n,) of the outcome by the score at finite `scores` (n,)."""
+        z = np.abs(_relative(scores, self.centre, self.spread))
+        return 1.0 / (1.0 + np.maximum(z - KNEE, 0.0)) / (self.spread * self.sd)
+
     def invert(self, outcome: float, deviation: float) -> tuple[float, float]:
         """The belief N(outcome, deviation²) in units of the scores: exact up to the knee, by the local slope beyond."""
         t = outcome * self.sd + self.mean

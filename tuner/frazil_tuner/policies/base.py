@@ -62,15 +62,14 @@ Decision = Continue | Pause | Stop
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """The configuration to use if the study ended now: a trial, and the belief about its objective at the full
-    resource.
+    """The configuration to use if the study ended now: a trial, and the belief about it at the full resource.
 
-    `mean` and `sd` are in the metric's own units and direction; `sd` is None where the policy has no model.
+    `mean` and `sd` are by metric, in the metric's own units and direction; `sd` is empty where the policy has no model.
     """
 
     number: int
-    mean: float
-    sd: float | None = None
+    mean: Mapping[str, float]
+    sd: Mapping[str, float] = field(default_factory=dict)
 
 
 class Policy(Protocol):

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..numerics import Floats, Taming, tame
-from ..space import Column
-from .base import Continue, Recommendation, Suggestion, Why
-from .domain import domain_of
+from .base import Continue, Recommendation, Suggestion
+from .domain import Point, domain_of
 from .model_free import best_trained, full_grant, go_on
+from .modelling import Risk, finished, has_something_to_model, model, outlook_of, running, scenarios_of
 from .options import option
 from .sobol import sobol_starts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ..history import Params, Study, Trial
-    from ..surrogates import Belief
-
-MOST_OBSERVATIONS = 400
-"""A fit takes the best half of so many, and the rest evenly from the others: its cost grows with the cube."""
+    from ..acquisition import Outlook
+    from ..history import Study, Trial
+    from .modelling import Model
 
 PATHS = 8
 """Imagined outcomes of the running trials over which the acquisition is averaged."""
@@ -31,13 +25,22 @@ PATHS = 8
 SEEDS = 4
 """The best observations around which the acquisition's maximum is looked for."""
 
+SURROGATE_NAMES = (
+    "gp", "tree", "sparse", "warped", "derivatives", "multi_task", "heteroscedastic", "pairwise",
+)  # fmt: skip
+ACQUISITION_NAMES = (
+    "log_ei", "noisy_ei", "ucb", "thompson", "knowledge_gradient", "max_value_entropy", "joint_entropy",
+    "log_hypervolume", "chebyshev", "eubo",
+)  # fmt: skip
+"""The names of the tables, which cannot be imported here without torch; a test holds them together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bayes:
-    """Bayesian optimisation with a Gaussian process and log expected improvement, each trial trained to the end.
+    """Bayesian optimisation: a model of every metric, and the point worth most under it, each trial trained to the end.
 
-    Starts with Sobol points; failed trials teach as the worst finite value; what is running, queued or shelved is
-    imagined.
+    Starts with Sobol points. What is running, queued or shelved is imagined; failed trials teach where trials fail.
+    The surrogate and the acquisition suit the study's shape unless they are named.
     """
 
     name: ClassVar[str] = "bayes"
@@ -45,11 +48,21 @@ class Bayes:
     reads_curves: ClassVar[bool] = False
     needs_resource: ClassVar[bool] = False
 
-    surrogate: str = option("gp", "the model of the objective", choices=("gp",))
-    acquisition: str = option("log_ei", "what makes a point worth trying", choices=("log_ei",))
+    surrogate: str = option("auto", "the model of the objectives", choices=("auto", *SURROGATE_NAMES))
+    acquisition: str = option("auto", "what makes a point worth trying", choices=("auto", *ACQUISITION_NAMES))
     warmup: int = option(
         0, "finished trials before the first fit; 0 stands for the dimension + 2, from 4 to 20", low=0, high=1000
     )
+    beta: float = option(2.0, "the weight of the deviation in confidence bounds (ucb)", low=0, high=100)
+    risk: str = option(
+        "expectation",
+        "how an objective is judged over environment parameters",
+        choices=("expectation", "var", "cvar"),
+    )
+    risk_level: float = option(
+        0.9, "the share of environments in which var is kept, or beyond which cvar averages", low=0.5, high=0.99
+    )
+    replicates: bool = option(False, "whether a point of a finite space may be tried again")
 
     def is_light(self, study: Study) -> bool:
         return not self._is_warm(study)
@@ -57,13 +70,12 @@ class Bayes:
     def suggest(self, study: Study, count: int, seed: int) -> list[Suggestion]:
         if not self._is_warm(study):
             return sobol_starts(study, count, seed, {"policy": self.name, "phase": "warm-up"})
-        seen = observe(study)
-        if seen is None:
+        if not has_something_to_model(study):
             return self._without_model(study, count, seed, "no trial has a finite value yet")
         from ..surrogates import FitFailed
 
         try:
-            return self._search(study, seen, count, seed)
+            return self._search(study, model(study, self.surrogate), count, seed)
         except FitFailed as failure:
             return self._without_model(study, count, seed, str(failure))
 
@@ -71,121 +83,101 @@ class Bayes:
         return go_on(study)
 
     def recommend(self, study: Study) -> Recommendation | None:
-        """The trial of the best posterior mean; before the first fit, or where it fails, the best observed one."""
-        seen = observe(study) if self._is_warm(study) else None
-        if seen is None:
+        """The feasible trial of the best posterior mean (of several objectives, the best compromise); before the first
+        fit, or where it fails, the best observed one.
+        """
+        if not self._is_warm(study) or not has_something_to_model(study):
             return best_trained(study)
         from ..surrogates import FitFailed
 
         try:
-            return self._most_promising(study, seen)
+            return self._most_promising(study, model(study, self.surrogate))
         except FitFailed:
             return best_trained(study)
 
     def _is_warm(self, study: Study) -> bool:
         enough = self.warmup or min(max(study.space.dimension + 2, 4), 20)
-        return len(list(islice(_scored(study), enough))) == enough
+        return bool(study.related) or len(finished(study)) >= enough
 
     def _without_model(self, study: Study, count: int, seed: int, reason: str) -> list[Suggestion]:
         return sobol_starts(study, count, seed, {"policy": self.name, "phase": "fallback", "reason": reason})
 
-    def _search(self, study: Study, seen: Seen, count: int, seed: int) -> list[Suggestion]:
+    def _search(self, study: Study, fitted: Model, count: int, seed: int) -> list[Suggestion]:
         """One point after the other; those before it are imagined, like whatever else is running."""
         import torch
 
-        from ..acquisition import ACQUISITIONS, evaluate
+        from ..acquisition import evaluate, worth_of
 
-        rng = torch.Generator().manual_seed(seed)
-        belief, domain = self._fit(study, seen), domain_of(study, seed)
+        name = self._acquisition(study)
+        outlook = outlook_of(study, fitted, seed, beta=self.beta, risk=Risk(self.risk, self.risk_level))
+        domain = domain_of(study, seed, replicate=self.replicates)
+        seeds = fitted.best(SEEDS)
         pending = study.space.encode_many(running(study))
         suggestions: list[Suggestion] = []
         while len(suggestions) < count:
-            imagined = belief.imagine(torch.from_numpy(pending), PATHS, rng) if len(pending) else belief
-            worth = ACQUISITIONS[self.acquisition](imagined)
-            point = domain.take_best(worth, seen.best(SEEDS))
+            imagined = outlook.imagine(torch.from_numpy(pending), PATHS) if len(pending) else outlook
+            worth = worth_of(name, imagined)
+            point = domain.take_best(worth, seeds)
             if point is None:
                 break
+            point = in_environment(study, fitted, imagined, point, seed)
             row = study.space.encode_many([point.params])
+            value = float(evaluate(worth, row)[0])
+            why = self._why(fitted, acquisition=name, pending=len(pending), value=value)
             pending = np.concatenate([pending, row])
-            why = self._why(seen, pending=len(pending) - 1, value=float(evaluate(worth, row)[0]))
             suggestions.append(point.start(full_grant(study.resource), why))
         return suggestions
 
-    def _fit(self, study: Study, seen: Seen) -> Belief:
+    def _acquisition(self, study: Study) -> str:
+        """As named, or what suits the objectives: their number, and how they are learned."""
+        if self.acquisition != "auto":
+            return self.acquisition
+        if study.objective.by == "comparison":
+            return "eubo"
+        return next(name for name, most in FOR_OBJECTIVES if len(study.objectives) <= most)
+
+    def _most_promising(self, study: Study, fitted: Model) -> Recommendation | None:
+        """The trial whose believed merit is largest, of those believed feasible if there are any."""
         import torch
 
-        from ..surrogates import SURROGATES, Evidence
+        outlook = outlook_of(
+            study, fitted, study.definition.seed, beta=self.beta, risk=Risk(self.risk, self.risk_level)
+        )
+        trials = fitted.objectives[0].seen.trials
+        if not trials:
+            return None
+        from ..acquisition import merit
 
-        unordered = torch.tensor([column is Column.UNORDERED for column in study.space.columns], dtype=torch.bool)
-        return SURROGATES[self.surrogate].fit(Evidence(torch.from_numpy(seen.X), torch.from_numpy(seen.y), unordered))
+        rows = torch.from_numpy(study.space.encode_many([trial.params for trial in trials]))
+        best = int(merit(outlook, rows).argmax())
+        means, sds = {}, {}
+        for part, belief in zip(fitted.objectives, outlook.objectives, strict=True):
+            mean, sd = belief.posterior(rows[best : best + 1])
+            metric = part.quantity.metric
+            means[metric], sds[metric] = part.in_units(mean.mean().item(), sd.mean().item())
+        return Recommendation(trials[best].number, means, sds)
 
-    def _most_promising(self, study: Study, seen: Seen) -> Recommendation:
-        import torch
-
-        belief = self._fit(study, seen)
-        with torch.no_grad():
-            mean, sd = belief.posterior(torch.from_numpy(seen.X))
-        i = int(np.argmax(np.where(seen.finite, mean[0].numpy(), -np.inf)))
-        score, deviation = seen.taming.invert(float(mean[0, i]), float(sd[i]))
-        return Recommendation(seen.trials[i].number, study.objective.sign * score, deviation)
-
-    def _why(self, seen: Seen, **facts: Any) -> Why:
-        model = {"surrogate": self.surrogate, "acquisition": self.acquisition}
-        return {"policy": self.name, **model, "observations": len(seen.trials), "of": seen.total, **facts}
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a model is fitted to: trials (n,), points X (n, d), outcomes y (n,) and which were finite (n,)."""
-
-    trials: tuple[Trial, ...]
-    X: Floats
-    y: Floats
-    finite: np.ndarray
-    taming: Taming
-    total: int
-
-    def best(self, count: int) -> Floats:
-        """The points (at most count, d) of the best outcomes, best first."""
-        return self.X[np.argsort(-self.y, kind="stable")[:count]]
+    def _why(self, fitted: Model, **facts: Any) -> dict[str, Any]:
+        first = fitted.objectives[0]
+        model_facts = {"surrogate": first.surrogate, "because": first.because, "observations": len(first.seen.trials)}
+        return {"policy": self.name, **model_facts, "of": fitted.total, **facts, "fit": fitted.fit}
 
 
-def observe(study: Study) -> Seen | None:
-    """What the finished trials have shown; None if none has a finite value. Failures get the worst finite score."""
-    scored = list(_scored(study))
-    scores = np.array([score for _, score in scored])
-    finite = np.isfinite(scores)
-    if not finite.any():
-        return None
-    scores = np.where(finite, scores, scores[finite].min())
-    kept = _representative(scores)
-    taming = tame(scores[kept])
-    trials = tuple(scored[i][0] for i in kept)
-    X = study.space.encode_many([trial.params for trial in trials])
-    return Seen(trials, X, taming.apply(scores[kept]), finite[kept], taming, len(scored))
+def in_environment(study: Study, fitted: Model, outlook: Outlook, point: Point, seed: int) -> Point:
+    """The point in the environment that tells most of it; as it is where there are no environment parameters."""
+    columns = study.space.columns_of("environment")
+    if not columns.any():
+        return point
+    import torch
+
+    from ..acquisition import choose_environment
+
+    scenarios = torch.from_numpy(scenarios_of(study, seed))
+    row = torch.from_numpy(study.space.encode(point.params))
+    belief = fitted.objectives[0].belief
+    chosen = choose_environment(outlook, row, torch.from_numpy(columns), scenarios, belief)
+    return Point(study.search_space.decode(chosen.numpy()), point.candidate)
 
 
-def running(study: Study) -> list[Params]:
-    """The configurations whose outcome is still to come: queued, running, paused or shelved; the latest of many."""
-    unfinished = [trial.params for trial in study.trials if not trial.state.finished and not trial.excluded]
-    return [*unfinished, *study.shelved][-MOST_OBSERVATIONS:]
-
-
-def _scored(study: Study) -> Iterator[tuple[Trial, float]]:
-    """The finished trials with their scores, -inf for failures."""
-    for trial in study.trials:
-        if trial.state.finished and not trial.excluded:
-            score = trial.score(study.objective)
-            if score is not None:
-                yield trial, score
-
-
-def _representative(scores: Floats) -> np.ndarray:
-    """The indices of all scores, or of `MOST_OBSERVATIONS`: the best half, and others evenly over time; ascending."""
-    if len(scores) <= MOST_OBSERVATIONS:
-        return np.arange(len(scores))
-    half = MOST_OBSERVATIONS // 2
-    order = np.argsort(-scores, kind="stable")
-    others = np.sort(order[half:])
-    evenly = others[np.linspace(0, len(others) - 1, MOST_OBSERVATIONS - half).astype(int)]
-    return np.sort(np.concatenate([order[:half], evenly]))
+FOR_OBJECTIVES = (("log_ei", 1), ("log_hypervolume", 4), ("chebyshev", 10))
+"""The acquisition for up to so many objectives."""

@@ -39,4 +39,4 @@ def best_trained(study: Study) -> Recommendation | None:
     if not ranked:
         return None
     _, score, number = max(ranked)
-    return Recommendation(number=-number, mean=study.objective.sign * score)
+    return Recommendation(number=-number, mean={study.objective.metric: study.objective.sign * score})

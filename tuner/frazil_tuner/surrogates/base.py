@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from ..space import Space
 
 
 class FitFailed(ArithmeticError):
@@ -15,31 +18,75 @@ class FitFailed(ArithmeticError):
 
 
 @dataclass(frozen=True, slots=True)
+class Slopes:
+    """Derivatives that were observed: `slopes` (k,) of the outcome along columns `columns` (k,) at rows `rows` (k,) of
+    X, in outcomes per edge of the unit cube.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    slopes: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What was seen: points X (n, d) in the unit cube and outcomes y (n,), float64, standardised, larger is better.
 
-    `unordered` (d,) marks the columns whose values are only equal or different.
+    `unordered` (d,) marks the columns whose values are only equal or different. The rest is there if it was seen:
+    `noise` (n,) variances of the outcomes, NaN where unknown; `active` (n, d) the columns that are active in each
+    point; `slopes`; `tasks` (n,) the study each row comes from, 0 for the present one; `rankings`, each a tensor of row
+    indices, best first, in place of outcomes (y is then 0); `varies` (d,) the context columns on which the noise may
+    depend. `start` is what an earlier fit of the same surrogate remembered (`Belief.fit`).
     """
 
     X: Tensor
     y: Tensor
     unordered: Tensor
+    noise: Tensor | None = None
+    active: Tensor | None = None
+    slopes: Slopes | None = None
+    tasks: Tensor | None = None
+    rankings: tuple[Tensor, ...] = ()
+    varies: Tensor | None = None
+    space: Space | None = None
+    start: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Belief(Protocol):
-    """A posterior over functions, possibly several: one for each of S imagined outcomes of what is still running."""
+    """A posterior over functions, possibly several: one for each of S imagined outcomes of what is still running.
+
+    Tensors that go in and come out live on the CPU, wherever the model lives; all are float64.
+    """
+
+    @property
+    def points(self) -> Tensor:
+        """The points (n, d) seen or imagined in the present study."""
+        ...
 
     @property
     def incumbent(self) -> Tensor:
-        """The largest posterior mean (S,) at the points seen or imagined."""
+        """The largest posterior mean (S,) at those points."""
+        ...
+
+    @property
+    def fit(self) -> Mapping[str, Any]:
+        """What the next fit may start from: JSON-able, a few numbers per column."""
         ...
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Means (S, m) and deviations (m,) > 0 of the noiseless function at x (m, d); differentiable in x."""
+        """Means (S, m) and deviations (S or 1, m) > 0 of the noiseless function at x (m, d); differentiable in x."""
         ...
 
-    def imagine(self, x: Tensor, paths: int, rng: torch.Generator) -> Belief:
-        """The belief if x (p, d) had been evaluated: `paths` outcomes drawn jointly from this belief, where S = 1."""
+    def joint(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Means (S, b, q) and covariances (S or 1, b, q, q) of the noiseless function at x (b, q, d)."""
+        ...
+
+    def imagine(self, x: Tensor, paths: int, rng: torch.Generator, *, noiseless: bool = False) -> Belief:
+        """The belief if x (p, d) had been evaluated: `paths` outcomes drawn jointly from this belief, where S = 1.
+
+        With `noiseless` what is drawn are values of the function itself, known exactly from then on: with many points
+        its mean is then a draw of the whole function.
+        """
         ...
 
 
