@@ -11,8 +11,8 @@ import torch
 
 from frazil_tuner.history import Definition, Objective, Study, Trial, TrialState
 from frazil_tuner.policies import domain as domains
-from frazil_tuner.policies.domain import ENUMERABLE, Domain, Everywhere, Listed, domain_of
-from frazil_tuner.space import Space
+from frazil_tuner.policies.domain import Domain, Everywhere, Listed, domain_of
+from frazil_tuner.space import ENUMERABLE, Space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,7 +2,9 @@
 
 A domain is made for one call of `suggest`. What it hands out is taken: neither that point nor any that the study has
 tried, runs or keeps on its shelf is handed out (again), except that random and nearest points of an infinite space
-are not compared.
+are not compared; unless the caller wants to `replicate`: then nothing is ever taken.
+
+Every point meets the constraints of the study's space, and has the values that the space holds.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ..space import Column, Space
+from ..space import ENUMERABLE, Column, Space
 from .base import Start, Why
 
 if TYPE_CHECKING:
@@ -24,11 +26,11 @@ if TYPE_CHECKING:
     from ..history import Definition, Params, Study
     from ..numerics import Floats
 
-ENUMERABLE = 10_000
-"""Finite spaces of at most so many points are treated as the list of their points."""
+BATCHES = (1, 31, 480, 512)
+"""Draws from a larger finite space, one batch after the other, before it is called exhausted."""
 
-PATIENCE = 1_000
-"""Draws from a larger finite space before it is called exhausted."""
+NEARBY = 128
+"""Feasible points among which the nearest to an infeasible one is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +64,24 @@ class Domain(Protocol):
         ...
 
 
-def domain_of(study: Study, seed: int) -> Domain:
-    """The domain of a study's next suggestions; `seed` decides what is random about them."""
+def domain_of(study: Study, seed: int, *, replicate: bool = False) -> Domain:
+    """The domain of a study's next suggestions; `seed` decides what is random about them.
+
+    With `replicate` points may be handed out that were tried before, or any number of times.
+    """
     rng = np.random.default_rng(seed)
     pool = _pool_of(study.definition)
-    return Everywhere(study, rng) if pool is None else Listed(pool, pool.taken(study), rng)
+    return Everywhere(study, rng, replicate) if pool is None else Listed(pool, study, rng, replicate)
 
 
 class Everywhere:
     """An infinite space, or a finite one too large to list."""
 
-    def __init__(self, study: Study, rng: np.random.Generator) -> None:
+    def __init__(self, study: Study, rng: np.random.Generator, replicate: bool) -> None:
         self._study = study
         self._rng = rng
-        self._space = study.space
+        self._space = study.search_space
+        self._replicate = replicate
 
     @cached_property
     def _taken(self) -> set[Hashable]:
@@ -83,14 +89,15 @@ class Everywhere:
         return {self._space.key(params) for params in (*tried, *self._study.shelved)}
 
     def take_random(self) -> Point | None:
-        if self._space.cardinality is None:
+        if not self._space.is_finite:
             return Point(self._space.draw(self._rng))
-        drawn = (self._take(self._space.draw(self._rng)) for _ in range(PATIENCE))
+        rows = (row for batch in BATCHES for row in self._space.sample(self._rng, batch))
+        drawn = (self._take(self._space.decode(row)) for row in rows)
         return next((point for point in drawn if point), None)
 
     def take_nearest(self, u: Floats) -> Point | None:
-        params = self._space.decode(u)
-        if self._space.cardinality is None:
+        params = self._space.decode(self._nearest_feasible(u) if self._space.constraints else u)
+        if not self._space.is_finite:
             return Point(params)
         return self._take(params) or self.take_random()
 
@@ -98,15 +105,27 @@ class Everywhere:
         from ..acquisition import search
 
         rows = search(worth, self._space, seeds, self._rng)
-        found = (self._take(self._space.decode(row)) for row in rows)
+        feasible = (row for row in rows if self._space.feasible(row[None])[0])
+        found = (self._take(self._space.decode(row)) for row in feasible)
         return next((point for point in found if point), None) or self.take_random()
 
     def grid(self, resolution: int) -> Iterator[Point]:
         points = (self._take(params) for params in self._space.grid(resolution))
         return (point for point in points if point)
 
+    def _nearest_feasible(self, u: Floats) -> Floats:
+        """The snapped `u` (dimension,), or the nearest of some feasible rows if it is not feasible itself."""
+        row = self._space.snap(u[None])
+        if not self._space.feasible(row)[0]:
+            rows = self._space.sample(self._rng, NEARBY)
+            row = rows[[_squared_distances(rows, row, self._space).argmin()]]
+        nearest: Floats = row[0]
+        return nearest
+
     def _take(self, params: Params) -> Point | None:
         """The point if it is free, and then no longer."""
+        if self._replicate:
+            return Point(params)
         key = self._space.key(params)
         if key in self._taken:
             return None
@@ -128,13 +147,16 @@ class Pool:
         return self.space.encode_many(self.points)
 
     @cached_property
-    def unordered(self) -> list[int]:
-        """The columns whose values are only equal or different."""
-        return [i for i, column in enumerate(self.space.columns) if column is Column.UNORDERED]
-
-    @cached_property
     def index(self) -> dict[Hashable, int]:
         return {self.space.key(params): i for i, params in enumerate(self.points)}
+
+    @cached_property
+    def within(self) -> list[int]:
+        """The indices of the points that have the values which the space holds."""
+        held = self.space.held
+        return [
+            i for i, params in enumerate(self.points) if all(params.get(name, value) == value for name, value in held)
+        ]
 
     def point(self, i: int) -> Point:
         return Point(self.points[i], i if self.given else None)
@@ -150,24 +172,30 @@ class Pool:
     def lattice(self, resolution: int) -> Iterable[int]:
         """The indices of the grid's points, in order; a given list is its own grid."""
         if self.given:
-            return range(len(self.points))
+            return self.within
         return [self.index[self.space.key(params)] for params in self.space.grid(resolution)]
 
 
 class Listed:
     """The free part of a pool."""
 
-    def __init__(self, pool: Pool, taken: Iterable[int], rng: np.random.Generator) -> None:
+    def __init__(self, pool: Pool, study: Study, rng: np.random.Generator, replicate: bool) -> None:
         self._pool = pool
         self._rng = rng
-        self._free = np.ones(len(pool.points), dtype=bool)
-        self._free[list(taken)] = False
+        self._replicate = replicate
+        self._free = np.zeros(len(pool.points), dtype=bool)
+        self._free[pool.within] = True
+        if not replicate:
+            self._free[list(pool.taken(study))] = False
 
     def take_random(self) -> Point | None:
         return self._take(lambda free: int(self._rng.integers(len(free))))
 
     def take_nearest(self, u: Floats) -> Point | None:
-        return self._take(lambda free: int(np.argmin(self._distance(free, u))))
+        snapped = self._pool.space.snap(u[None])
+        return self._take(
+            lambda free: int(np.argmin(_squared_distances(self._pool.rows[free], snapped, self._pool.space)))
+        )
 
     def take_best(self, worth: Worth, seeds: Floats) -> Point | None:
         from ..acquisition import evaluate
@@ -177,7 +205,7 @@ class Listed:
     def grid(self, resolution: int) -> Iterator[Point]:
         for i in self._pool.lattice(resolution):
             if self._free[i]:
-                self._free[i] = False
+                self._free[i] = self._replicate
                 yield self._pool.point(i)
 
     def _take(self, choose: Callable[[np.ndarray], int]) -> Point | None:
@@ -186,15 +214,17 @@ class Listed:
         if not len(free):
             return None
         i = int(free[choose(free)])
-        self._free[i] = False
+        self._free[i] = self._replicate
         return self._pool.point(i)
 
-    def _distance(self, free: np.ndarray, u: Floats) -> Floats:
-        """Squared distances (n,) of free points from the snapped `u`; different names are 1 apart."""
-        apart = self._pool.rows[free] - self._pool.space.snap(u[None])
-        apart[:, self._pool.unordered] = apart[:, self._pool.unordered] != 0
-        squared: Floats = np.einsum("nd,nd->n", apart, apart)
-        return squared
+
+def _squared_distances(rows: Floats, row: Floats, space: Space) -> Floats:
+    """Squared distances (n,) of snapped rows (n, d) from a snapped row (1, d); different names are 1 apart."""
+    unordered = [column is Column.UNORDERED for column in space.columns]
+    apart = rows - row
+    apart[:, unordered] = apart[:, unordered] != 0
+    squared: Floats = np.einsum("nd,nd->n", apart, apart)
+    return squared
 
 
 _pools: dict[int, Pool | None] = {}

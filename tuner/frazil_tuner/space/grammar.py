@@ -61,7 +61,8 @@ OPPOSITES: Mapping[str, tuple[str, bool]] = MappingProxyType(
 )
 """A relation to the one that holds where it does not, and whether its sides change places."""
 
-_RESERVED = "|".join(sorted(set(kwlist) - {"and", "or", "not", "True", "False", "None"}))
+_OURS = {"and", "or", "not", "True", "False", "None", "in", "is", "if", "else"}
+_RESERVED = "|".join(sorted(set(kwlist) - _OURS))
 _TOKENS = re.compile(rf"'[^']*'|\"[^\"]*\"|\b(?:{_RESERVED})\b")
 _MARK = "ǀ"
 """Put behind names such as `lambda`, which Python keeps to itself, while its parser looks at them."""
@@ -149,9 +150,9 @@ class _Reader:
         return steps
 
     def _call(self, node: ast.Call, depth: int) -> list[float | Variable | str]:
-        name = node.func.id if isinstance(node.func, ast.Name) else _quoted(node.func)
+        name = node.func.id if isinstance(node.func, ast.Name) else _written(node.func)
         if name not in FUNCTIONS:
-            raise ValueError(f"there is no function {shown(name)}; known are {', '.join(FUNCTIONS)}")
+            raise ValueError(f"there is no function {name}; known are {', '.join(FUNCTIONS)}")
         several = name in ("min", "max")
         if node.keywords or (len(node.args) < 2 if several else len(node.args) != 1):
             raise ValueError(f"{name} takes {'two or more numbers' if several else 'one number'}")
@@ -320,7 +321,11 @@ def _unmarked(name: str) -> str:
 
 
 def _quoted(node: ast.expr) -> str:
-    return shown(ast.unparse(node).replace(_MARK, ""))
+    return shown(_written(node))
+
+
+def _written(node: ast.expr) -> str:
+    return ast.unparse(node).replace(_MARK, "")
 
 
 def _listed(scope: Iterable[str]) -> str:

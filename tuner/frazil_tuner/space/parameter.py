@@ -37,8 +37,8 @@ class Parameter:
     name: str
     kind: Kind | Derived
     when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
-    role: str = "tune"
     requires: tuple[str, ...] = ()
+    role: str = "tune"
     prior: Belief | None = None
     disabled: Any = field(default=..., hash=False)
 

@@ -24,6 +24,12 @@ MOST_PARAMETERS = 1_000
 LONGEST_NAME = 128
 MOST_CONSTRAINTS = 256
 
+EXTRAS = ("role", "prior", "prior_confidence", "disabled", "value")
+"""Fields that most parameters lack."""
+
+When = tuple[tuple[str, tuple[Any, ...]], ...]
+"""Conditions, as a parameter has them."""
+
 TYPES_TO_COME: Mapping[str, str] = MappingProxyType({"schedule": 'type "schedule" is not supported yet'})
 
 
@@ -45,16 +51,14 @@ class _Reading:
         name = self._name(fields)
         kind = self._kind(fields)
         when = self._when(fields, i)
-        role = self._role(fields, kind, when)
-        prior = self._prior(fields, kind, role)
-        disabled = self._disabled(fields, kind)
+        extras = self._extras(fields, kind, when)
         fields.close()
         if name is not None:
             self.kinds.setdefault(name, kind)
         if name is None or kind is None:
             return None
         requires = kind.needs if isinstance(kind, Derived) else ()
-        return Parameter(name, kind, when, role, requires, prior, disabled)
+        return Parameter(name, kind, when, requires, *extras)
 
     def _name(self, fields: Fields) -> str | None:
         name = fields.take("name")
@@ -101,7 +105,15 @@ class _Reading:
             return None
         return "may be undefined or beyond ±1e150 somewhere in the space; avoid divisions by zero, and overflows"
 
-    def _role(self, fields: Fields, kind: Kind | Derived | None, when: tuple[Any, ...]) -> str:
+    def _extras(self, fields: Fields, kind: Kind | Derived | None, when: When) -> tuple[str, Belief | None, Any]:
+        """The role, the prior, and the value if this parameter is disabled."""
+        if not any(map(fields.has, EXTRAS)):
+            fields.ignore(*EXTRAS)
+            return "tune", None, ...
+        role = self._role(fields, kind, when)
+        return role, self._prior(fields, kind, role), self._disabled(fields, kind)
+
+    def _role(self, fields: Fields, kind: Kind | Derived | None, when: When) -> str:
         role = str(fields.one_of("role", tuple(ROLES), "tune"))
         if role != "tune" and isinstance(kind, Fixed | Derived):
             fields.fail("role", f'a parameter of type "{kind.type}" is not varied; leave "role" out')
@@ -140,7 +152,7 @@ class _Reading:
             return fields.read("value", kind.check, value, ...)
         return ...
 
-    def _when(self, fields: Fields, i: int) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    def _when(self, fields: Fields, i: int) -> When:
         conditions = fields.take("when", {})
         if not isinstance(conditions, Mapping):
             fields.fail("when", f'must be an object such as {{"optimizer": ["adamw"]}}, not {shown(conditions)}')

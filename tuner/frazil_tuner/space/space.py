@@ -16,6 +16,7 @@ from .counting import ENUMERABLE, count_points
 from .edits import edited_items
 from .fields import pointer, shown
 from .kinds.derived import Derived
+from .kinds.numbers import Float, Int
 from .prior import Prior, prior_of
 from .reading import read_constraints, read_parameters
 from .region import Place, Region
@@ -122,6 +123,18 @@ class Space:
             mask[run] = parameter.role == role
         return mask
 
+    def stretch(self, name: str, value: float) -> tuple[int, float]:
+        """The column of a float or int parameter, and dx/du at `value`: its units for an edge of the cube."""
+        (kind, run), *_ = [(kind, run) for parameter, kind, run in self._runs if parameter.name == name]
+        if not isinstance(kind, Float | Int):
+            raise TypeError(f"{name} has no derivative: it is neither a float nor an int")
+        return run.start, kind.stretch(value)
+
+    @cached_property
+    def is_conditional(self) -> bool:
+        """Whether some parameter is there under conditions only."""
+        return any(parameter.when for parameter in self.parameters)
+
     # ── size ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
@@ -221,9 +234,12 @@ class Space:
         """The unit-cube coordinates (n, dimension) of canonical points (n,)."""
         u = np.full((len(points), self.dimension), INACTIVE)
         for parameter, kind, run in self._runs:
-            raw = [point.get(parameter.name, ...) for point in points]
-            active = np.array([value is not ... for value in raw], dtype=bool)
-            u[active, run] = kind.encode([value for value in raw if value is not ...])
+            name = parameter.name
+            try:
+                u[:, run] = kind.encode([point[name] for point in points])
+            except KeyError:
+                active = np.array([name in point for point in points], dtype=bool)
+                u[active, run] = kind.encode([point[name] for point in points if name in point])
         return u
 
     def grid(self, resolution: int | None) -> Iterator[dict[str, Any]]:

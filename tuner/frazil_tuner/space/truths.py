@@ -216,8 +216,8 @@ class All:
         return Bounds(*(reduce(np.logical_and, column) for column in zip(*parts, strict=True)))
 
     def violation(self, values: Values) -> Floats:
-        mean: Floats = np.mean([part.violation(values) for part in self.parts], axis=0)
-        return mean
+        total = reduce(np.add, [part.violation(values) for part in self.parts])
+        return total / len(self.parts)
 
 
 @dataclass(frozen=True, slots=True)

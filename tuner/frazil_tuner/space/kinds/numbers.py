@@ -57,6 +57,10 @@ class Float(Continuum):
     def decode(self, u: Sequence[float]) -> float:
         return self.scale.from_unit(float(u[0]))
 
+    def stretch(self, value: float) -> float:
+        """dx/du at a value: the parameter's units for an edge of the cube."""
+        return float(self.scale.slope(np.array([value]))[0])
+
     def snap(self, u: Floats) -> Floats:
         return u
 
@@ -127,6 +131,12 @@ class Int:
 
     def decode(self, u: Sequence[float]) -> int:
         return self._value(self.ladder.level(np.asarray(u[:1]))[0])
+
+    def stretch(self, value: float) -> float:
+        """dx/du around a value: the parameter's units for an edge of the cube."""
+        level = min(self.level(value), self.size - 2)
+        below, above = self.ladder.place(np.array([level, level + 1]))
+        return float(self.step / (above - below))
 
     def snap(self, u: Floats) -> Floats:
         return ladders.snap(self.ladder, u)
