@@ -93,18 +93,17 @@ def _prospects(outlook: Outlook) -> tuple[float, float] | None:
     import torch
 
     from ..acquisition import ACQUISITIONS, worth_of
-    from ..acquisition.feasibility import feasible
+    from ..acquisition.feasibility import feasible_points
 
-    met = feasible(outlook).numpy()
-    if not met.any():
+    tried = feasible_points(outlook)
+    if not len(tried):
         return None
-    tried = outlook.belief.points.detach()
     with torch.no_grad():
         mean, sd = (values.mean(0).numpy() for values in outlook.belief.posterior(tried))
-    seeds = tried.numpy()[np.argsort(np.where(met, -mean, np.inf), kind="stable")[:SEEDS]]
+    seeds = tried.numpy()[np.argsort(-mean, kind="stable")[:SEEDS]]
     gain = _largest(worth_of("log_ei", outlook), outlook, seeds)
     upper = _largest(ACQUISITIONS["ucb"].worth(outlook), outlook, seeds)
-    lower = float((mean - outlook.beta * sd)[met].max())
+    lower = float((mean - outlook.beta * sd).max())
     return math.exp(min(gain, 700.0)), max(upper - lower, 0.0)
 
 
