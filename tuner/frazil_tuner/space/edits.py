@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Problem, SpaceInvalid
 from .fields import pointer, shown
+from .kinds.choices import Fixed
+from .kinds.derived import Derived
 from .kinds.numbers import Int
 from .reading import read_parameters
 
@@ -45,6 +47,7 @@ WIDENINGS: Mapping[str, Callable[[Any, Any], str | None]] = MappingProxyType(
 )
 """A field that may change in mid-study, and what is wrong with a change of it, if anything."""
 
+ENDS, LISTS = ("low", "high"), ("choices", "values")
 SWITCHES = ("disabled", "value")
 
 
@@ -76,14 +79,24 @@ def _apply(items: dict[str, dict[str, Any]], i: int, change: object) -> Iterator
         known = ", ".join(list(items)[:20])
         yield Problem(pointer(i, "name"), f"there is no parameter {shown(name)}; there are {known}")
         return
+    possible = _possible(item)
     for key in change:
-        if key != "name" and key not in SWITCHES and not (key in WIDENINGS and key in item):
-            possible = [field for field in WIDENINGS if field in item] if item["type"] != "fixed" else []
-            remedy = f"what may change here is {', '.join([*possible, *SWITCHES])}; for anything else start a new study"
+        if key != "name" and key not in possible:
+            remedy = f"what may change here is {', '.join(possible) or 'nothing'}; for anything else start a new study"
             yield Problem(pointer(i, key), f"cannot change in mid-study; {remedy}")
+        elif (
+            key in LISTS and isinstance(change[key], list | tuple) and (fault := WIDENINGS[key](item[key], change[key]))
+        ):
+            yield Problem(pointer(i, key), fault)
     item |= change
     if change.get("disabled") is False and "value" not in change:
         item.pop("value", None)
+
+
+def _possible(item: Mapping[str, Any]) -> list[str]:
+    """The fields of an item that may change."""
+    varied = item["type"] not in (Fixed.type, Derived.type)
+    return [*(field for field in WIDENINGS if field in item), *SWITCHES] if varied else []
 
 
 def _read(items: list[dict[str, Any]], changes: Sequence[Any]) -> dict[str, Parameter]:
@@ -95,7 +108,9 @@ def _read(items: list[dict[str, Any]], changes: Sequence[Any]) -> dict[str, Para
         problems = []
         for problem in refusal.problems:
             _, index, *rest = problem.pointer.split("/")
-            problems.append(Problem("/".join(["", str(origin[items[int(index)]["name"]]), *rest]), problem.detail))
+            name = items[int(index)]["name"]
+            at = "/".join(["", str(origin[name]), *rest]) if name in origin else ""
+            problems.append(Problem(at, problem.detail if at else f"then {shown(name)} {problem.detail}"))
         raise _refusal(problems) from None
 
 
@@ -105,7 +120,7 @@ def _examine(
     """What of a change would leave earlier points outside."""
     old, new = before[change["name"]].to_json(), after[change["name"]].to_json()
     for key in change:
-        fault = WIDENINGS[key](old[key], new[key]) if key in WIDENINGS else None
+        fault = WIDENINGS[key](old[key], new[key]) if key in ENDS else None
         if key == "low" and fault is None:
             fault = _off_the_ladder(before[change["name"]], after[change["name"]])
         if fault is not None:
