@@ -424,6 +424,13 @@ class Space:
         return columns, np.concatenate([np.empty(0), *(values for _, values in pinned)])
 
     @cached_property
+    def held_columns(self) -> NDArray[np.bool_]:
+        """Which columns (dimension,) are kept at one value."""
+        mask = np.zeros(self.dimension, dtype=bool)
+        mask[self._pins[0]] = True
+        return mask
+
+    @cached_property
     def _region(self) -> Region:
         places = {
             parameter.name: Place(parameter, kind, run, self.kept.get(parameter.name, ...))

@@ -25,8 +25,8 @@ MOST_MIXTURES = 10_000
 QUANTA = 10**9
 """Weights are multiples of 1 / QUANTA, so that they sum to one whatever the machine."""
 
-ROUNDING = 1e-6
-"""Weights given from outside may miss the sum of one by so much: people write six digits."""
+ROUNDING = 1e-5
+"""Weights given from outside may miss the sum of one by so much: people write five or six digits."""
 
 TAIL = 1e-12
 """The part of a column in which the quantile is a straight line, so that the smallest shares survive the way back."""
