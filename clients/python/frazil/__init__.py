@@ -17,7 +17,7 @@ from .errors import (
     TryLater,
     Unreachable,
 )
-from .space import Bool, Categorical, Fixed, Float, Int, Objective, Ordinal, Resource
+from .space import Bool, Categorical, Derived, Fixed, Float, Int, Objective, Ordinal, Resource, Simplex
 from .study import Best, Observed, Recommended, Study
 from .trial import Checkpoint, Trial
 
@@ -31,6 +31,7 @@ __all__ = [
     "Client",
     "Conflict",
     "Denied",
+    "Derived",
     "Fixed",
     "Float",
     "FrazilError",
@@ -45,6 +46,7 @@ __all__ = [
     "Problem",
     "Recommended",
     "Resource",
+    "Simplex",
     "StepConflict",
     "Study",
     "StudyConflict",

@@ -14,50 +14,71 @@ When = Mapping[str, Scalar | Sequence[Scalar]]
 """A condition: other parameters, and the values they must have: {"optimizer": ["sgd", "rmsprop"]} or {"amp": True}."""
 Scale = bool | Literal["complement"]
 """False: linear. True: logarithmic. "complement": the logarithm of one minus the value, for 0.9 … 0.9999."""
+Role = Literal["tune", "context", "environment"]
+"""Who chooses the value: the tuner, whoever asks, or nobody once the model is in use."""
+Confidence = Literal["low", "medium", "high"]
+"""How sure a prior is; without a word it counts as "medium"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Float:
-    """A real number in [low, high]."""
+    """A real number in [low, high]. `prior` is where the best value is expected."""
 
     low: float
     high: float
     log: Scale = False
     when: When | None = None
+    prior: float | None = None
+    prior_confidence: Confidence | None = None
+    role: Role = "tune"
 
 
 @dataclass(frozen=True, slots=True)
 class Int:
-    """A whole number in [low, high], in steps of `step` from `low`."""
+    """A whole number in [low, high], in steps of `step` from `low`. `prior` is where the best value is expected."""
 
     low: int
     high: int
     log: Scale = False
     step: int = 1
     when: When | None = None
+    prior: int | None = None
+    prior_confidence: Confidence | None = None
+    role: Role = "tune"
 
 
 @dataclass(frozen=True, slots=True)
 class Categorical:
-    """One of `choices`, which have no order."""
+    """One of `choices`, which have no order. `prior` is the choice that is expected to be best, or weights of choices:
+    {"adamw": 3, "sgd": 1}.
+    """
 
     choices: Sequence[Scalar]
     when: When | None = None
+    prior: Scalar | Mapping[Scalar, float] = None
+    prior_confidence: Confidence | None = None
+    role: Role = "tune"
 
 
 @dataclass(frozen=True, slots=True)
 class Ordinal:
-    """One of `values`, in the order in which they stand."""
+    """One of `values`, in the order in which they stand. `prior` is the value that is expected to be best."""
 
     values: Sequence[Scalar]
     when: When | None = None
+    prior: Scalar = None
+    prior_confidence: Confidence | None = None
+    role: Role = "tune"
 
 
 @dataclass(frozen=True, slots=True)
 class Bool:
-    """True or False."""
+    """True or False. `prior` is what is expected to be better, or weights of both."""
 
     when: When | None = None
+    prior: bool | Mapping[bool, float] | None = None
+    prior_confidence: Confidence | None = None
+    role: Role = "tune"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +89,31 @@ class Fixed:
     when: When | None = None
 
 
-Parameter = Float | Int | Categorical | Ordinal | Bool | Fixed
+@dataclass(frozen=True, slots=True)
+class Simplex:
+    """Weights of `components` that sum to one, such as the shares of data sets in a mixture: {"web": 0.7, "code": 0.3}.
+
+    `prior` is the mixture that is expected to be best. In constraints a weight is written `mixture.web`.
+    """
+
+    components: Sequence[str]
+    when: When | None = None
+    prior: Mapping[str, float] | None = None
+    prior_confidence: Confidence | None = None
+    role: Role = "tune"
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A number computed from earlier parameters, "batch * accumulation": it travels with every trial, and constraints
+    may use it.
+    """
+
+    expression: str
+    when: When | None = None
+
+
+Parameter = Float | Int | Categorical | Ordinal | Bool | Fixed | Simplex | Derived
 Space = Mapping[str, Parameter | Sequence[Scalar] | Scalar]
 """Parameters by name. A list stands for `Categorical`, a single value for `Fixed`."""
 
@@ -106,11 +151,15 @@ def described_space(space: Space) -> list[dict[str, Any]]:
     return [_described_parameter(name, _as_parameter(given)) for name, given in space.items()]
 
 
+_UNSAID: Mapping[str, Any] = {"when": None, "prior": None, "prior_confidence": None, "role": "tune"}
+"""Fields that are left out where they have this value."""
+
+
 def _described_parameter(name: str, parameter: Parameter) -> dict[str, Any]:
-    described_fields = described(parameter)
-    when = described_fields.pop("when")
-    condition = {"when": {other: _as_list(values) for other, values in when.items()}} if when else {}
-    return {"name": name, "type": type(parameter).__name__.lower(), **described_fields, **condition}
+    said = {key: value for key, value in described(parameter).items() if key not in _UNSAID or value != _UNSAID[key]}
+    if "when" in said:
+        said["when"] = {other: _as_list(values) for other, values in said["when"].items()}
+    return {"name": name, "type": type(parameter).__name__.lower(), **said}
 
 
 def _as_parameter(given: Parameter | Sequence[Scalar] | Scalar) -> Parameter:
