@@ -7,10 +7,10 @@ PINS := pyproject.toml clients/python/pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check fmt bench openapi
+.PHONY: help demo serve test check fmt bench bench-regret bench-latency bench-transfer openapi
 
 help:  ## what can be made
-	@sed -nE 's/^([a-z]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
 		printf '  %-12s %s\n' "$$name" "$$what"; done
 
 demo: .venv/demo.installed  ## tune a small network with four training processes, and watch (4 minutes)
@@ -35,9 +35,20 @@ fmt: .venv/dev.installed  ## rewrite the code as check wants it
 openapi: .venv/dev.installed  ## write docs/openapi.json anew, after a change of the contract
 	@$(BIN)/frazil-server openapi > docs/openapi.json
 
-bench: .venv/dev.installed  ## throughput beside Optuna, then regret (15 minutes)
+bench: .venv/dev.installed  ## throughput beside Optuna, then regret, latency and transfer (hours the first time)
 	@$(BIN)/python benchmarks/throughput.py
 	@$(BIN)/python benchmarks/regret.py
+	@$(BIN)/python benchmarks/latency.py
+	@$(BIN)/python benchmarks/transfer.py
+
+bench-regret: .venv/dev.installed  ## regret beside six peers; theirs is kept below .venv, ours runs anew
+	@$(BIN)/python benchmarks/regret.py
+
+bench-latency: .venv/dev.installed  ## CPU seconds and memory of an ask beside six peers, and an ask over HTTP
+	@$(BIN)/python benchmarks/latency.py
+
+bench-transfer: .venv/dev.installed  ## what earlier studies are worth, and what a misleading one costs
+	@$(BIN)/python benchmarks/transfer.py
 
 # `.venv/demo.installed` is what the demo needs, `.venv/dev.installed` all of it. torch comes first and by itself: it is by
 # far the largest, and a machine that offers its own build of it is asked for nothing else.

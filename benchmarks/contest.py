@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
+from select import select
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,7 @@ class Unsupported(Exception):
 
 
 class Crashed(Exception):
-    """The tool ended before its time."""
+    """The tool ended before its time, or took too much of it."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,14 @@ class Client:
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self.process, self.log = process, log
 
-    def call(self, **request: Any) -> Answer:
-        """One request with its answer."""
+    def call(self, limit: float | None = None, /, **request: Any) -> Answer:
+        """One request with its answer, within so many seconds. Raises `Unsupported` and `Crashed`."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
+        if not select([self.process.stdout], [], [], limit)[0]:
+            raise Crashed(f"> {limit:g} s")
         line = self.process.stdout.readline()
         if not line:
             raise Crashed(f"it ended with status {self.process.wait()}; its last words are in {self.log}")
