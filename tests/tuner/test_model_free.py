@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from frazil_tuner.history import Definition, Objective, Resource, Study, Trial, TrialState
+from frazil_tuner.history import Definition, Objective, OutcomeConstraint, Resource, Study, Trial, TrialState
 from frazil_tuner.policies import Continue, Recommendation, Start, build
 from frazil_tuner.space import Space
 
@@ -49,7 +50,32 @@ def test_the_best_finite_trial_is_recommended(name: str, direction: str, best: i
     useless = told(3, math.nan), told(4, -9.0, FAILED), told(5, -9.0, excluded=True)
     given = study(told(0, 0.5), told(1, 0.2), told(2, 0.9), *useless, direction=direction)
     recommended = build({"name": name}, given.definition).recommend(given)
-    assert recommended == Recommendation(best, given.trials[best].values["loss"], None)
+    assert recommended == Recommendation(best, {"loss": given.trials[best].values["loss"]})
+
+
+@pytest.mark.parametrize("name", ["random", "sobol", "grid"])
+def test_a_trial_within_bounds_is_recommended_before_a_better_one_out_of_them(name: str) -> None:
+    given = study(told(0, 0.1), told(1, 0.5), told(2, 0.3))
+    limited = replace(given.definition, outcome_constraints=(OutcomeConstraint("size", 5),))
+    trials = [replace(t, values={**t.values, "size": size}) for t, size in zip(given.trials, (9, 5, 1), strict=True)]
+    recommended = build({"name": name}, limited).recommend(replace(given, definition=limited, trials=tuple(trials)))
+    assert recommended == Recommendation(2, {"loss": 0.3})
+
+
+def test_a_recommendation_names_every_objective_and_the_first_decides() -> None:
+    both = replace(study().definition, objectives=(Objective("loss"), Objective("size", "maximize")))
+    trials = [replace(told(i, loss), values={"loss": loss, "size": 9 - i}) for i, loss in enumerate((0.5, 0.2))]
+    recommended = build({"name": "random"}, both).recommend(replace(study(), definition=both, trials=tuple(trials)))
+    assert recommended == Recommendation(1, {"loss": 0.2, "size": 8})
+
+
+def test_where_trials_are_compared_the_one_that_wins_is_recommended() -> None:
+    taste = replace(study().definition, objectives=(Objective("taste", "maximize", by="comparison"),))
+    trials = tuple(replace(told(i, 0.0), values={}) for i in range(4))
+    given = replace(study(), definition=taste, trials=trials, rankings=((2, 0), (2, 3), (3, 0)))
+    recommended = build({"name": "random"}, taste).recommend(given)
+    assert recommended is not None
+    assert recommended.number == 2
 
 
 def test_of_equal_trials_the_earlier_is_recommended() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from frazil_tuner.errors import Refused
-from frazil_tuner.history import Definition, Objective, Resource, Study
+from frazil_tuner.history import Definition, Objective, OutcomeConstraint, Resource, Study
 from frazil_tuner.policies import POLICIES, build, describe
 from frazil_tuner.policies.bayes import Bayes
 from frazil_tuner.policies.grid import Grid
@@ -29,7 +30,8 @@ def problems_of(spec: Any, definition: Definition = EPOCHS) -> dict[str, str]:
 
 
 def test_the_table_has_every_policy_under_its_own_name() -> None:
-    assert set(POLICIES) == {"random", "sobol", "grid", "bayes", "asha", "auto"}
+    searching = {"bayes", "tpe", "cmaes", "nsga2", "cem", "cbo", "rank_sgd"}
+    assert set(POLICIES) == {"auto", "asha", "random", "sobol", "grid", *searching}
     assert all(policy.name == name for name, policy in POLICIES.items())
 
 
@@ -58,7 +60,7 @@ def test_options_are_the_fields_of_the_policy() -> None:
         ({"name": "asha", "etta": 3}, "/etta", "known here: eta"),
         ({"name": "random", "eta": 3}, "/eta", "known here: none"),
         ({"name": "grid", "resolution": 10**6}, "/resolution", "at most 1000"),
-        ({"name": "bayes", "surrogate": "tree"}, "/surrogate", "one of gp"),
+        ({"name": "bayes", "surrogate": "forest"}, "/surrogate", "one of auto, gp"),
         ({"name": "bayes", "acquisition": 3}, "/acquisition", "must be a string"),
         ({"eta": 3}, "/eta", "unknown option"),
     ],
@@ -90,8 +92,31 @@ def test_an_option_is_described_with_type_bounds_and_choices() -> None:
     assert (eta["type"], eta["default"], eta["minimum"]) == ("integer", 3, 2)
     assert "maximum" not in eta
     surrogate = described["bayes"]["options"][0]
-    assert (surrogate["type"], surrogate["choices"]) == ("string", ["gp"])
+    assert (surrogate["type"], surrogate["choices"][:2]) == ("string", ["auto", "gp"])
     assert described["asha"]["needs_resource"] is True
+
+
+def test_a_policy_says_which_studies_it_can_serve() -> None:
+    described = {policy["name"]: policy for policy in describe()}
+    limits = ("most_objectives", "serves_comparisons", "handles_constraints", "handles_unordered")
+    assert [described["cmaes"][limit] for limit in limits] == [1, True, True, False]
+    assert [described["asha"][limit] for limit in limits] == [1, False, False, True]
+    assert [described["tpe"][limit] for limit in limits] == [None, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        ({"objectives": (Objective("loss"), Objective("size"))}, "asha serves at most 1 objective, not 2"),
+        ({"objectives": (Objective("taste", by="comparison"),)}, "asha does not learn from comparisons"),
+        ({"outcome_constraints": (OutcomeConstraint("size", 5),)}, "asha takes no notice of outcome constraints"),
+    ],
+)
+def test_a_study_that_asha_cannot_serve_is_refused_and_auto_gives_it_to_bayes(change: Any, detail: str) -> None:
+    definition = replace(EPOCHS, **change)
+    assert detail in problems_of({"name": "asha"}, definition)["/name"]
+    (suggestion,) = build(None, definition).suggest(Study(definition), 1, 0)
+    assert suggestion.why["policy"] == "bayes"
 
 
 def test_the_choices_of_bayes_are_the_tables_behind_it() -> None:
@@ -99,8 +124,8 @@ def test_the_choices_of_bayes_are_the_tables_behind_it() -> None:
     from frazil_tuner.surrogates import SURROGATES
 
     options = {option["name"]: option for option in describe()[list(POLICIES).index("bayes")]["options"]}
-    assert options["surrogate"]["choices"] == list(SURROGATES)
-    assert options["acquisition"]["choices"] == list(ACQUISITIONS)
+    assert options["surrogate"]["choices"] == ["auto", *(name for name in SURROGATES if name != "local")]
+    assert options["acquisition"]["choices"] == ["auto", *ACQUISITIONS]
 
 
 @pytest.mark.parametrize(

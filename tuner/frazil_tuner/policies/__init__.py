@@ -31,7 +31,6 @@ from .nsga2 import Nsga2
 from .options import describe_options, read_options
 from .random import Random
 from .rank_sgd import RankSgd
-from .scope import ANY_STUDY
 from .sobol import Sobol
 from .tpe import Tpe
 
@@ -78,7 +77,7 @@ def build(spec: Mapping[str, Any] | None, definition: Definition) -> Policy:
     options, problems = read_options(policy, {key: value for key, value in spec.items() if key != "name"})
     if policy.needs_resource and definition.resource is None:
         problems.append(Problem("/name", f'{name} needs a resource: add one, such as {{"name": "epoch", "max": 30}}'))
-    problems += getattr(policy, "scope", ANY_STUDY).problems(name, definition)
+    problems += policy.scope.problems(name, definition)
     if problems:
         raise _refused(problems)
     return policy(**options)
@@ -91,6 +90,7 @@ def describe() -> list[dict[str, Any]]:
             "name": name,
             "summary": (policy.__doc__ or "").partition("\n")[0],
             "needs_resource": policy.needs_resource,
+            **policy.scope.to_json(),
             "options": describe_options(policy),
         }
         for name, policy in POLICIES.items()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from .asha import Asha
 from .bayes import Bayes
+from .scope import ANY_STUDY, Scope
 
 if TYPE_CHECKING:
     from ..history import Definition, Study, Trial
@@ -21,6 +22,7 @@ class Auto:
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = True
     needs_resource: ClassVar[bool] = False
+    scope: ClassVar[Scope] = ANY_STUDY
 
     def is_light(self, study: Study) -> bool:
         return self.resolve(study.definition)[0].is_light(study)
@@ -39,6 +41,8 @@ class Auto:
     def resolve(self, definition: Definition) -> tuple[Policy, str]:
         """The policy for a study, and the reason for people."""
         resource = definition.resource
-        if resource is not None and resource.kind == "resumable" and resource.min < resource.max:
-            return Asha(), f"asha, because runs can be paused and resumed by {resource.name}"
-        return Bayes(), "bayes, because there is no resource to pause and resume by"
+        if resource is None or resource.kind != "resumable" or resource.min == resource.max:
+            return Bayes(), "bayes, because there is no resource to pause and resume by"
+        if not Asha.scope.serves(definition):
+            return Bayes(), "bayes, because asha needs a single objective with values, and no outcome constraints"
+        return Asha(), f"asha, because runs can be paused and resumed by {resource.name}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from ..history import Params, Study, Trial
+    from .scope import Scope
 
 Why = Mapping[str, Any]
 """Why a suggestion was made: JSON-able facts for people, e.g. {"policy": "bayes", "acquisition": "log_ei"}."""
@@ -77,13 +78,15 @@ class Policy(Protocol):
 
     `ages`: its suggestions depend on what was seen, so those computed on older data are stale.
     `reads_curves`: it needs `Trial.curves`; otherwise snapshots may leave them empty for finished trials.
-    `needs_resource`: it makes no sense in a study without one, and `build` refuses it there.
+    `needs_resource`: it makes no sense in a study without one, and `build` refuses it there; `scope` says which other
+    studies it can serve.
     """
 
     name: ClassVar[str]
     ages: ClassVar[bool]
     reads_curves: ClassVar[bool]
     needs_resource: ClassVar[bool]
+    scope: ClassVar[Scope]
 
     def is_light(self, study: Study) -> bool:
         """True if `suggest` takes a few milliseconds here and needs no torch: it may run in the API process."""

@@ -12,6 +12,7 @@ from .domain import Point, domain_of
 from .model_free import best_trained, full_grant, go_on
 from .modelling import Risk, finished, has_something_to_model, model, outlook_of, running, scenarios_of
 from .options import option
+from .scope import ANY_STUDY, Scope
 from .sobol import sobol_starts
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Bayes:
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = False
     needs_resource: ClassVar[bool] = False
+    scope: ClassVar[Scope] = ANY_STUDY
 
     surrogate: str = option("auto", "the model of the objectives", choices=("auto", *SURROGATE_NAMES))
     acquisition: str = option("auto", "what makes a point worth trying", choices=("auto", *ACQUISITION_NAMES))

@@ -6,6 +6,7 @@ import math
 
 from ..history import Resource, Study, Trial, TrialState
 from .base import Continue, Recommendation
+from .readings import scores
 
 
 def full_grant(resource: Resource | None) -> int | None:
@@ -29,14 +30,19 @@ def trained(study: Study, trial: Trial) -> int:
 
 
 def best_trained(study: Study) -> Recommendation | None:
-    """The best finite score among the trials that were trained longest; the earliest trial wins a tie."""
-    scored = [(trial, trial.score(study.objective)) for trial in study.trials if not trial.excluded]
+    """The best finite score among the trials that were trained longest; the earliest trial wins a tie.
+
+    Trials within the outcome constraints come before all others; of several objectives the first decides.
+    """
+    constraints = study.definition.outcome_constraints
+    known = zip(study.trials, *(scores(study, objective) for objective in study.objectives), strict=True)
     ranked = [
-        (trained(study, trial), score, -trial.number)
-        for trial, score in scored
-        if score is not None and math.isfinite(score)
+        (trial.satisfies(constraints), trained(study, trial), values[0], -trial.number, values)
+        for trial, *values in known
+        if not trial.excluded and values[0] is not None and math.isfinite(values[0])
     ]
     if not ranked:
         return None
-    _, score, number = max(ranked)
-    return Recommendation(number=-number, mean={study.objective.metric: study.objective.sign * score})
+    *_, number, values = max(ranked, key=lambda row: row[:4])
+    told = zip(study.objectives, values, strict=True)
+    return Recommendation(-number, {goal.metric: goal.sign * value for goal, value in told if value is not None})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Problem
 from ..space import Column
@@ -29,6 +29,15 @@ class Scope:
     serves_comparisons: bool = False
     handles_constraints: bool = False
     handles_unordered: bool = True
+
+    def serves(self, definition: Definition) -> bool:
+        """Whether nothing keeps a policy of this scope from serving a study."""
+        return not any(self.problems("", definition))
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able; no limit on objectives is null."""
+        most = None if math.isinf(self.most_objectives) else self.most_objectives
+        return {**asdict(self), "most_objectives": most}
 
     def problems(self, name: str, definition: Definition) -> Iterator[Problem]:
         """What keeps the policy called `name` from serving a study."""
