@@ -149,3 +149,93 @@ def test_the_seed_decides_what_is_random(definition: Definition) -> None:
 
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_list_hands_out_only_what_has_the_context(given: bool) -> None:
+    space = Space.from_json(
+        [{"name": "gpu", "type": "bool", "role": "context"}, {"name": "n", "type": "int", "low": 1, "high": 3}]
+    )
+    candidates = tuple(space.grid(None)) if given else None
+    study = Study(Definition(space, (Objective("loss"),), candidates=candidates), context={"gpu": True})
+    expected = [{"gpu": True, "n": n} for n in (1, 2, 3)]
+    assert [point.params for point in domain_of(study, 0).grid(9)] == expected
+    taken = list(iter(domain_of(study, 0).take_random, None))
+    assert sorted((point.params for point in taken), key=lambda params: params["n"]) == expected
+
+
+CONSTRAINED = Space.from_json(
+    [{"name": "x", "type": "float", "low": 0, "high": 1}, {"name": "y", "type": "float", "low": 0, "high": 1}],
+    ["x + y <= 0.5"],
+)
+SUMS = Space.from_json(
+    [{"name": "a", "type": "int", "low": 0, "high": 400}, {"name": "b", "type": "int", "low": 0, "high": 400}],
+    ["a * b == 360"],
+)
+
+
+def test_every_way_of_taking_meets_the_constraints() -> None:
+    domain = domain_of(Study(Definition(CONSTRAINED, OBJECTIVE)), 0)
+    points = [domain.take_random(), domain.take_nearest(np.array([0.9, 0.9])), *domain.grid(5)]
+    points += [domain.take_best(lambda rows: rows.sum(1), np.array([[0.25, 0.25]])) for _ in range(2)]
+    for point in points:
+        assert point is not None
+        assert CONSTRAINED.check(point.params) == point.params
+
+
+def test_a_feasible_point_is_its_own_nearest_and_others_have_one_close_by() -> None:
+    domain = domain_of(Study(Definition(CONSTRAINED, OBJECTIVE)), 0)
+    assert domain.take_nearest(np.array([0.2, 0.125])).params == {"x": 0.2, "y": 0.125}
+    near = domain.take_nearest(np.array([0.9, 0.1])).params
+    assert near["x"] > 0.3
+    assert near["y"] < 0.2
+
+
+def test_a_constrained_space_too_large_to_list_is_handed_out_to_its_last_point() -> None:
+    domain = domain_of(Study(Definition(SUMS, OBJECTIVE), trials({"a": 1, "b": 360})), 0)
+    assert isinstance(domain, Everywhere)
+    taken = {(params["a"], params["b"]) for params in taken_at_random(domain)}
+    assert taken == {(a, 360 // a) for a in range(2, 361) if 360 % a == 0}
+
+
+def test_a_small_constrained_space_is_the_list_of_its_points() -> None:
+    space = Space.from_json(SMALL.to_json(), ["c or i % 3 == 0"])
+    domain = domain_of(Study(Definition(space, OBJECTIVE)), 0)
+    assert isinstance(domain, Listed)
+    assert len(taken_at_random(domain)) == 10 + 4
+
+
+@pytest.mark.parametrize("space", [SMALL, LARGE, FLOAT])
+def test_a_held_value_is_in_every_point(space: Space) -> None:
+    name = space.parameters[0].name
+    definition = Definition(space.hold({name: 1}), OBJECTIVE)
+    domain = domain_of(Study(definition, trials({name: 0, "c": True})), 0)
+    points = [domain.take_random(), domain.take_nearest(np.array([0.0, 0.0][: space.dimension]))]
+    points += [domain.take_best(lambda rows: -rows.sum(1), np.empty((0, space.dimension)))]
+    assert {point.params[name] for point in points if point} == {1}
+
+
+def test_candidates_that_do_not_have_the_held_value_are_left_out() -> None:
+    candidates = tuple({"x": x, "c": c} for x in (0.25, 0.5) for c in (True, False))
+    study = Study(Definition(FLOAT.hold({"c": True}), OBJECTIVE, None, candidates))
+    assert sorted(point.candidate for point in iter(domain_of(study, 0).take_random, None)) == [0, 2]
+    assert [point.candidate for point in domain_of(study, 0).grid(1)] == [0, 2]
+
+
+@pytest.mark.parametrize("space", [SMALL, LARGE, FLOAT])
+def test_replicates_are_handed_out_where_they_are_asked_for(space: Space) -> None:
+    best = space.decode(np.ones(space.dimension))
+
+    def taken(replicate: bool) -> list[Any]:
+        domain = domain_of(Study(Definition(space, OBJECTIVE), trials(best)), 0, replicate=replicate)
+        points = [domain.take_best(lambda rows: rows.sum(1), np.ones((1, space.dimension))) for _ in range(2)]
+        return [point.params for point in points if point]
+
+    assert taken(True) == [best, best]
+    assert best not in taken(False)
+
+
+def test_a_list_with_replicates_never_ends() -> None:
+    domain = domain_of(Study(Definition(SMALL, OBJECTIVE), trials(*SMALL.grid(None))), 0, replicate=True)
+    assert all(domain.take_random() for _ in range(50))
+    assert len(list(domain.grid(2))) == 4

@@ -20,7 +20,7 @@ from ..space import ENUMERABLE, Column, Space
 from .base import Start, Why
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
     from ..acquisition import Worth
     from ..history import Definition, Params, Study
@@ -150,10 +150,11 @@ class Pool:
     def index(self) -> dict[Hashable, int]:
         return {self.space.key(params): i for i, params in enumerate(self.points)}
 
-    @cached_property
-    def within(self) -> list[int]:
-        """The indices of the points that have the values which the space holds."""
-        held = self.space.held
+    def within(self, space: Space) -> Sequence[int]:
+        """The indices of the points that have the values which `space` holds, the context's among them."""
+        if not space.held:
+            return range(len(self.points))
+        held = space.held
         return [
             i for i, params in enumerate(self.points) if all(params.get(name, value) == value for name, value in held)
         ]
@@ -169,11 +170,11 @@ class Pool:
         keys = (self.space.key(params) for params in (*(trial.params for trial in study.trials), *study.shelved))
         return [self.index[key] for key in keys if key in self.index]
 
-    def lattice(self, resolution: int) -> Iterable[int]:
-        """The indices of the grid's points, in order; a given list is its own grid."""
+    def lattice(self, space: Space, resolution: int) -> Iterable[int]:
+        """The indices of the points of the grid of `space`, in order; a given list is its own grid."""
         if self.given:
-            return self.within
-        return [self.index[self.space.key(params)] for params in self.space.grid(resolution)]
+            return self.within(space)
+        return [self.index[self.space.key(params)] for params in space.grid(resolution)]
 
 
 class Listed:
@@ -181,10 +182,11 @@ class Listed:
 
     def __init__(self, pool: Pool, study: Study, rng: np.random.Generator, replicate: bool) -> None:
         self._pool = pool
+        self._space = study.search_space
         self._rng = rng
         self._replicate = replicate
         self._free = np.zeros(len(pool.points), dtype=bool)
-        self._free[pool.within] = True
+        self._free[pool.within(self._space)] = True
         if not replicate:
             self._free[list(pool.taken(study))] = False
 
@@ -203,7 +205,7 @@ class Listed:
         return self._take(lambda free: int(np.argmax(evaluate(worth, self._pool.rows[free]))))
 
     def grid(self, resolution: int) -> Iterator[Point]:
-        for i in self._pool.lattice(resolution):
+        for i in self._pool.lattice(self._space, resolution):
             if self._free[i]:
                 self._free[i] = self._replicate
                 yield self._pool.point(i)
