@@ -31,6 +31,7 @@ STATUS: dict[type[FrazilError] | str, int] = {
     "forbidden": 403,
     "misdirected": 421,
     "precondition_failed": 412,
+    "precondition_required": 428,
     "payload_too_large": 413,
     "unsupported_media_type": 415,
     "malformed": 400,

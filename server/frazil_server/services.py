@@ -111,7 +111,7 @@ class Services:
                 break
             if ask.fresh_since is None:
                 ask = replace(ask, fresh_since=answer["data_version"])
-            found = await self.engine.replenish(study_id, answer["missing"])
+            found = await self.engine.replenish(study_id, answer["missing"], answer["context"])
             answer = await self._lease(study_id, replace(ask, last_try=found == 0))
         return answer
 

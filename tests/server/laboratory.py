@@ -24,11 +24,15 @@ class Bench:
 
     def __init__(self) -> None:
         self.fits: list[tuple[int, int]] = []  # data version, number of suggestions
+        self.shelved: list[int] = []  # suggestions that wait meanwhile
+        self.starts: list[Any] = []  # where the fit starts
         self.failure: Exception | None = None
         self._permits = asyncio.Semaphore(1_000)
 
     async def run(self, function: Callable[..., Any], policy: Any, study: Any, count: int, seed: int) -> Any:
         self.fits.append((study.version, count))
+        self.shelved.append(len(study.shelved))
+        self.starts.append(study.last_fit)
         await self._permits.acquire()
         if self.failure:
             raise self.failure

@@ -46,7 +46,7 @@ def test_all_who_wait_for_one_shelf_are_served_by_one_fit(lab):
     study = lab.modelled()
 
     async def story():
-        return await asyncio.gather(*(lab.engine.replenish(study, count) for count in (1, 2, 3)))
+        return await asyncio.gather(*(lab.engine.replenish(study, count, {}) for count in (1, 2, 3)))
 
     assert lab.run(story()) == [6, 6, 6]
     assert [count for _, count in lab.bench.fits] == [6]
@@ -141,6 +141,35 @@ def test_an_ask_that_comes_during_a_fit_does_not_wait_for_the_next(lab):
     assert lab.run(story())["why"]["data_version"] == lab.bench.fits[1][0]
 
 
+def test_what_was_computed_for_the_space_before_an_edit_is_not_shelved(lab):
+    study = lab.modelled()
+    path, wider = f"/studies/{study}", {"space": [{"name": "lr", "high": 1e9}]}
+
+    async def story():
+        lab.bench.hold()
+        asking = asyncio.create_task(lab.take(study))
+        await lab.bench.begun(1)
+        edited = await lab.client.patch(f"/api/v1{path}", json=wider, headers={"If-Match": "*"})
+        assert edited.is_success
+        lab.bench.permit(9)
+        (trial,) = await asyncio.wait_for(asking, 30)
+        return trial
+
+    trial = lab.run(story())
+    assert len(lab.bench.fits) == 2
+    assert trial["why"]["data_version"] == lab.bench.fits[1][0] > lab.bench.fits[0][0]
+
+
+def test_the_next_fit_starts_where_the_last_one_ended(lab):
+    study = lab.modelled()
+    lab.run(lab.take(study))
+    (first,) = lab.sql("SELECT data_version, fit FROM study_fits WHERE study_id = :id", id=study)
+    assert first.fit
+    assert lab.bench.starts == [None]
+    lab.run(lab.take(study, "another"))
+    assert lab.bench.starts == [None, first.fit]
+
+
 def test_policies_without_a_model_take_no_worker(lab):
     for policy in ("random", "sobol", "grid"):
         study = lab.create(policy={"name": policy}, space=[{"name": "n", "type": "int", "low": 1, "high": 99}])
@@ -192,9 +221,9 @@ def test_the_processes_that_fill_one_shelf_take_turns(lab):
     async def story():
         other = lab.make_engine(lab.services.database)
         lab.bench.hold()
-        mine = asyncio.create_task(lab.engine.replenish(study, 1))
+        mine = asyncio.create_task(lab.engine.replenish(study, 1, {}))
         await lab.bench.begun(1)
-        theirs = asyncio.create_task(other.replenish(study, 1))
+        theirs = asyncio.create_task(other.replenish(study, 1, {}))
         await asyncio.sleep(0.3)
         assert not theirs.done()
         lab.bench.permit()
@@ -210,12 +239,12 @@ def test_an_engine_that_defers_leaves_a_study_to_whoever_is_at_it(lab):
     async def story():
         other = lab.make_engine(lab.services.database, defers=True)
         lab.bench.hold()
-        mine = asyncio.create_task(lab.engine.replenish(study, 1))
+        mine = asyncio.create_task(lab.engine.replenish(study, 1, {}))
         await lab.bench.begun(1)
         with pytest.raises(Elsewhere):
-            await asyncio.wait_for(other.replenish(study, 1), 10)
+            await asyncio.wait_for(other.replenish(study, 1, {}), 10)
         lab.bench.permit(2)
-        return await mine, await other.replenish(study, 2)
+        return await mine, await other.replenish(study, 2, {})
 
     assert lab.run(story()) == (1, 2)
 
@@ -227,19 +256,20 @@ def test_more_studies_than_connections_do_not_block_each_other(lab):
         database = create_engine(lab.database_url, 2)
         engine = lab.make_engine(database)
         try:
-            return await asyncio.wait_for(asyncio.gather(*(engine.replenish(study, 1) for study in studies)), 15)
+            return await asyncio.wait_for(asyncio.gather(*(engine.replenish(study, 1, {}) for study in studies)), 15)
         finally:
             await database.dispose()
 
     assert lab.run(story()) == [1, 1, 1, 1]
 
 
-def test_a_suggestion_can_be_made_again_from_its_seed(lab):
+def test_a_suggestion_can_be_made_again_from_its_seed_and_the_fit_before_it(lab):
     study = lab.modelled()
-    lab.run(lab.engine.replenish(study, 2))
+    lab.run(lab.engine.replenish(study, 2, {}))
     rows = lab.sql("SELECT params, why FROM suggestions WHERE study_id = :study ORDER BY id", study=study)
-    lab.sql("DELETE FROM suggestions WHERE study_id = :study", study=study)
-    lab.run(lab.engine.replenish(study, 2))
+    for table in ("suggestions", "study_fits"):
+        lab.sql(f"DELETE FROM {table} WHERE study_id = :study", study=study)
+    lab.run(lab.engine.replenish(study, 2, {}))
     assert rows == lab.sql("SELECT params, why FROM suggestions WHERE study_id = :study ORDER BY id", study=study)
     assert [row.why["data_version"] for row in rows] == [lab.bench.fits[0][0]] * 2
 

@@ -84,7 +84,7 @@ def test_a_demand_whose_worker_died_is_taken_up_by_another(front, impatient):
         asking = asyncio.create_task(front.take(study))
         async with front.worker(dying) as engine:
             await dying.begun(1)
-            filler = engine._demands[study].filler
+            filler = engine._demands[study, "{}"].filler
             filler.cancel()  # as its death would, this frees its lock and leaves the demand unanswered
             await asyncio.wait([filler])
         async with front.worker(bench):

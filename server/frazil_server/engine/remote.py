@@ -1,7 +1,7 @@
 """An engine elsewhere: an API process says what it wants, `frazil-server worker` computes it and puts it on the shelf.
 
-    API ── frazil_demand: study, demand, count ──▶ every worker; one of them fills the shelf
-    API ◀── frazil_supply: demand, made ────────── that one (FAILED instead of a number if it could not)
+    API ── frazil_demand: study, demand, count, context ──▶ every worker; one of them fills the shelf
+    API ◀── frazil_supply: demand, made ─────────────────── that one (FAILED instead of a number if it could not)
 
 A demand is repeated until it is answered, for a worker may be killed in mid-fit; hearing it twice does no harm.
 """
@@ -15,11 +15,12 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import structlog
+from pydantic_core import from_json, to_json
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from frazil_tuner.errors import FrazilError, TryLater
-from frazil_tuner.history import Study
+from frazil_tuner.history import Params, Study
 from frazil_tuner.policies import Policy, Recommendation
 
 from ..database import create_engine, database_url, migrate, transaction
@@ -75,14 +76,14 @@ class RemoteEngine:
         self._errands = _Errands()
         announcer.hear(SUPPLY, self._supplied)
 
-    async def replenish(self, study_id: uuid.UUID, count: int) -> int:
+    async def replenish(self, study_id: uuid.UUID, count: int, context: Params) -> int:
         """Waits until a worker has answered; raises `TryLater` when none does, or it could not compute anything."""
         demand = uuid.uuid4().hex
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting[demand] = answer
         try:
             for _ in range(TRIES):
-                await _say(self._database, DEMAND, study_id, demand, count)
+                await _say(self._database, DEMAND, study_id, demand, count, to_json(context).decode())
                 await asyncio.wait([answer], timeout=REPEAT)
                 if answer.done():
                     return answer.result()
@@ -101,7 +102,7 @@ class RemoteEngine:
             answer.set_result(int(made))
 
     def nudge(self, study_id: uuid.UUID) -> None:
-        self._errands.run(_say(self._database, DEMAND, study_id, "-", 0))
+        self._errands.run(_say(self._database, DEMAND, study_id, "-", 0, "{}"))
 
     async def recommend(self, policy: Policy, spec: Mapping[str, Any], study: Study) -> Recommendation | None:
         """Without worker processes of its own it can only give a model-free answer."""
@@ -124,15 +125,15 @@ class Attendant:
         announcer.hear(DEMAND, self._demanded)
 
     def _demanded(self, payload: str) -> None:
-        study, demand, count = payload.split()
+        study, demand, count, context = payload.split(" ", 3)
         if int(count):
-            self._errands.run(self._serve(uuid.UUID(study), demand, int(count)))
+            self._errands.run(self._serve(uuid.UUID(study), demand, int(count), from_json(context)))
         else:
             self._engine.nudge(uuid.UUID(study))
 
-    async def _serve(self, study_id: uuid.UUID, demand: str, count: int) -> None:
+    async def _serve(self, study_id: uuid.UUID, demand: str, count: int, context: Params) -> None:
         try:
-            made: object = await self._engine.replenish(study_id, count)
+            made: object = await self._engine.replenish(study_id, count, context)
         except Elsewhere:
             return
         except FrazilError:

@@ -36,6 +36,7 @@ _CURVES = """SELECT trial_id, metric, array_agg(step ORDER BY step) AS steps, ar
     FROM measurements WHERE trial_id = ANY(%(ids)s) AND metric = ANY(%(metrics)s) GROUP BY trial_id, metric"""
 _CANDIDATES = text("SELECT candidates FROM study_candidates WHERE study_id = :study")
 _SHELF = "SELECT trial_number, params, candidate FROM suggestions WHERE study_id = %(study)s"
+_FIT = "SELECT fit FROM study_fits WHERE study_id = %(study)s"
 _RANKINGS = "SELECT id, ranking FROM comparisons WHERE study_id = %(study)s AND id > %(after)s ORDER BY id"
 
 
@@ -129,6 +130,14 @@ class Snapshots:
             related=await self._related(connection, study, look.definition),
             context=context or {},
         )
+
+    async def to_fit(
+        self, connection: AsyncConnection, study: StudyRecord, look: Look, context: Params | None = None
+    ) -> Study:
+        """The snapshot with what the newest suggestion knew of its model, for the next fit to start at."""
+        snapshot = await self.study(connection, study, look, context)
+        rows = await fetch(connection, _FIT, {"study": study.id})
+        return replace(snapshot, last_fit=rows[0].fit) if rows else snapshot
 
     async def _related(
         self, connection: AsyncConnection, study: StudyRecord, definition: Definition

@@ -71,7 +71,7 @@ async def change_study(
     request: Request,
     if_match: Annotated[str | None, Header(description="The study's ETag; 412 if it has changed since.")] = None,
 ) -> Response:
-    """Pauses, stops or reactivates a study; changes its notes, metadata, budget or policy."""
+    """Pauses, stops or reactivates a study; changes its notes, metadata, budget, policy or space."""
     study = await service.change(connection, study_id, patch, if_match)
     after_commit(request, lambda: services(request).changed(study_id))
     return wire.Json(study, headers=_etag(study))

@@ -116,6 +116,10 @@ class StudyPatch(Strict):
     metadata: Document | None = None
     budget: BudgetIn | None = None
     policy: dict[str, Any] | None = None
+    space: Annotated[list[Any], Field(min_length=1, max_length=1000)] | None = Field(
+        None,
+        description="Changes of parameters, under If-Match: a wider range, another choice, `disabled` with a `value`.",
+    )
 
 
 class RelatedStudy(BaseModel):

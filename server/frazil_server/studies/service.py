@@ -23,8 +23,8 @@ from ..events.models import Event
 from ..ids import uuid7
 from ..names import is_name, storable
 from ..pages import read_token, unreadable, write_token
-from ..suggestions.models import Suggestion
-from .definitions import complete, contradictions, definition_of, statement
+from ..suggestions.models import Fit, Suggestion
+from .definitions import complete, contradictions, definition_of, space_of, statement
 from .models import Candidates, Project, Study
 from .relatives import link
 from .schemas import BudgetIn, StudyIn, StudyPatch
@@ -311,11 +311,18 @@ def _place(page_token: str) -> uuid.UUID:
 async def change(
     connection: AsyncConnection, study_id: uuid.UUID, patch: StudyPatch, if_match: str | None
 ) -> dict[str, Any]:
-    """Applies what the patch gives. Raises `NotFound`, `Conflict` (precondition_failed), `Refused`."""
+    """Applies what the patch gives. Raises `NotFound`, `Conflict` (precondition_failed), `Refused`: among others
+    (precondition_required) for an edit of the space that does not say which version it edits.
+    """
     query = _STUDIES.where(Study.id == study_id).with_for_update(key_share=True, of=table(Study))
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         raise NotFound("This study does not exist, or was deleted.")
+    if patch.space is not None and if_match is None:
+        raise Refused(
+            "An edit of the space must say which version of the study it edits: send its ETag as If-Match.",
+            code="precondition_required",
+        )
     if if_match is not None and if_match.strip('W/"') not in (str(row.version), "*"):
         raise Conflict(
             f"The study is at version {row.version}; read it again before changing it.", code="precondition_failed"
@@ -324,7 +331,7 @@ async def change(
     if values:
         values |= {"version": row.version + 1, "updated_at": text("now()")}
         await connection.execute(update(table(Study)).where(Study.id == study_id).values(values))
-        data = {name: value for name, value in patch.model_dump(exclude_none=True).items() if name in values}
+        data = patch.model_dump(exclude_none=True)
         await connection.execute(insert(Event).values(study_id=study_id, kind="study.changed", data=data))
     return await get(connection, study_id)
 
@@ -333,15 +340,34 @@ async def _changes(connection: AsyncConnection, row: Row[Any], patch: StudyPatch
     values: dict[str, Any] = patch.model_dump(include={"state", "notes", "metadata"}, exclude_none=True)
     if patch.budget is not None:
         values["budget"] = _check_budget(patch.budget, row.definition)
-        if row.state == "completed":
-            values.setdefault("state", "active")
+    if patch.space is not None:
+        values["definition"] = _edited(complete(row.definition), patch.space)
     if patch.policy is not None:
-        query = select(Candidates.candidates).where(Candidates.study_id == row.id)
-        candidates = (await connection.execute(query)).scalar_one_or_none()
-        _prefixed("/policy", build, patch.policy, definition_of(complete(row.definition), candidates))
-        await connection.execute(delete(Suggestion).where(Suggestion.study_id == row.id))
-        values |= {"policy": patch.policy, "data_version": row.data_version + 1}
+        values["policy"] = patch.policy
+    if row.state == "completed" and values.keys() & {"budget", "definition"}:
+        values.setdefault("state", "active")
+    if values.keys() & {"policy", "definition"}:
+        await _require_policy(connection, row, values)
+        for forgotten in (Suggestion, Fit):
+            await connection.execute(delete(forgotten).where(forgotten.study_id == row.id))
+        values["data_version"] = row.data_version + 1
     return values
+
+
+def _edited(document: dict[str, Any], changes: list[Any]) -> dict[str, Any]:
+    """The definition with an edited space. Raises `Refused` for what would leave earlier trials outside."""
+    if document["candidates"] is not None:
+        raise _refused("/space", "this study chooses from its candidates; start a new one with other candidates")
+    space: Space = _prefixed("/space", space_of(document).edited, changes)
+    return document | {"space": space.to_json(), "constraints": space.constraints_json()}
+
+
+async def _require_policy(connection: AsyncConnection, row: Row[Any], values: Mapping[str, Any]) -> None:
+    """Raises `Refused` unless the policy, old or new, suits the definition, old or new."""
+    query = select(Candidates.candidates).where(Candidates.study_id == row.id)
+    candidates = (await connection.execute(query)).scalar_one_or_none()
+    definition = definition_of(values.get("definition") or complete(row.definition), candidates)
+    _prefixed("/policy", build, values.get("policy", row.policy), definition)
 
 
 async def remove(connection: AsyncConnection, study_id: uuid.UUID) -> None:

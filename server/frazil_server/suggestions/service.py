@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from frazil_tuner.history import TrialState
+from frazil_tuner.errors import FrazilError
+from frazil_tuner.history import Params, TrialState
 from frazil_tuner.policies import Continue, Policy, Resume, Start, Stop, Suggestion
 
+from .. import wire
 from ..ids import uuid7
+from ..studies.definitions import with_role
 from ..trials import rules
 from ..trials.commands import Ask
 from ..trials.records import StudyRecord, TrialRecord
+from .contexts import read_context, suits
 from .seeds import seed_of
 
 if TYPE_CHECKING:
-    from ..trials.settle import Transaction
+    from ..trials.settle import Answer, Transaction
 
 RETRY_AFTER = 1.0
 """Seconds after which a worker that got nothing should ask again."""
@@ -27,15 +31,46 @@ RETRY_AFTER = 1.0
 _TAKE = text(
     """DELETE FROM suggestions WHERE id IN (
         SELECT id FROM suggestions WHERE study_id = :study AND (NOT :ages OR data_version >= :since)
+            AND context = CAST(:context AS jsonb)
             AND NOT EXISTS (SELECT FROM trials t WHERE t.study_id = :study AND t.candidate = suggestions.candidate)
         ORDER BY id LIMIT :count FOR UPDATE SKIP LOCKED)
     RETURNING id, trial_number, params, candidate, until_step, data_version, why"""
 )
 
 
-async def serve_asks(desk: Transaction, asks: Sequence[Ask]) -> list[dict[str, Any]]:
+async def serve_asks(desk: Transaction, asks: Sequence[Ask]) -> list[Answer]:
     """Answers all asks of a batch. `missing` in an answer counts the suggestions the engine should still compute for
-    it. Asks of one worker are one ask repeated: the largest is served, and all get its trials.
+    it, in the answer's `context`.
+    """
+    read = [await _in_context(desk, ask) for ask in asks]
+    served: dict[int, Answer] = {}
+    for group in _by_context([ask for ask in read if isinstance(ask, Ask)]):
+        served |= zip(map(id, group), await _serve_group(desk, group), strict=True)
+    return [served[id(ask)] if isinstance(ask, Ask) else ask for ask in read]
+
+
+async def _in_context(desk: Transaction, ask: Ask) -> Ask | FrazilError:
+    """The ask with its context in canonical form; or what is wrong with it."""
+    study = desk.ledger.study
+    if not ask.context and not with_role(study.definition, "context"):
+        return ask
+    space = (await desk.snapshots.definition(desk.ledger.connection, study)).space
+    try:
+        return replace(ask, context=read_context(space, ask.context))
+    except FrazilError as error:
+        return error
+
+
+def _by_context(asks: Sequence[Ask]) -> Iterable[list[Ask]]:
+    groups: dict[bytes, list[Ask]] = {}
+    for ask in asks:
+        groups.setdefault(wire.dump(ask.context), []).append(ask)
+    return groups.values()
+
+
+async def _serve_group(desk: Transaction, asks: Sequence[Ask]) -> list[Answer]:
+    """Answers asks of one context. Those of one worker are one ask repeated: the largest is served, and all get its
+    trials.
     """
     largest = {ask.worker: ask for ask in sorted(asks, key=lambda ask: ask.count)}
     leased, missing = await _lease(desk, list(largest.values()))
@@ -51,9 +86,14 @@ async def _lease(desk: Transaction, asks: Sequence[Ask]) -> tuple[dict[str, list
     source = iter(fresh)
     for ask, trials in zip(asks, held, strict=True):
         trials.extend(_next(source, ask, ask.count - len(trials), desk))
-    if not missing and wanted and not fresh:
+    if not missing and wanted and not fresh and (not asks[0].context or _spent(desk)):
         conclude(desk)
     return {ask.worker: trials for ask, trials in zip(asks, held, strict=True)}, missing
+
+
+def _spent(desk: Transaction) -> bool:
+    """Whether the budget is: a context without another suggestion is not the end, the next one may have some."""
+    return desk.ledger.study.exhausted(desk.now) or desk.ledger.study.trials_left() == 0
 
 
 async def collect_expired(desk: Transaction, workers: Collection[str]) -> list[TrialRecord]:
@@ -66,8 +106,11 @@ async def collect_expired(desk: Transaction, workers: Collection[str]) -> list[T
 
 
 def _held(desk: Transaction, ask: Ask, running: list[TrialRecord]) -> list[TrialRecord]:
-    """The live leases that this worker holds already: an ask repeated after a lost answer costs nothing."""
+    """The live leases that this worker holds already in this context: an ask repeated after a lost answer costs
+    nothing.
+    """
     held = [trial for trial in running if trial.state is TrialState.RUNNING and trial.worker == ask.worker]
+    held = [trial for trial in held if suits(trial.params, ask.context)]
     held = sorted(held, key=lambda trial: trial.number)[: ask.count]
     for trial in held:
         rules.extend(trial, desk.now)
@@ -81,23 +124,23 @@ Work = tuple[TrialRecord, int | None]
 
 async def _new_work(desk: Transaction, asks: Sequence[Ask], wanted: int) -> tuple[list[Work], int]:
     """At most `wanted` trials to lease, within the budget; and how many suggestions the engine should compute."""
-    study = desk.ledger.study
+    study, context = desk.ledger.study, asks[0].context
     purse = _Purse(study)
     if study.exhausted(desk.now):
         return [], 0
-    work = await _in_line(desk, wanted, purse)
+    work = await _in_line(desk, wanted, purse, context)
     short = wanted - len(work)
     if not short or purse.empty:
         return work, 0
-    policy, snapshot = await desk.policy_and_study()
+    policy, snapshot = await desk.policy_and_study(context)
     snapshot = replace(snapshot, thawing=(*snapshot.thawing, *(trial.number for trial, _ in work)))
     if policy.is_light(snapshot):
         seed = seed_of(snapshot.definition.seed, study.data_version, study.next_number)
         suggestions = [
             (s, _provenance(policy, s.why, seed, study.data_version)) for s in policy.suggest(snapshot, short, seed)
         ]
-        return work + await _accept(desk, suggestions, purse), 0
-    accepted = await _accept(desk, await _from_shelf(desk, policy, asks, short), purse)
+        return work + await _accept(desk, suggestions, purse, context), 0
+    accepted = await _accept(desk, await _from_shelf(desk, policy, asks, short), purse, context)
     enough = purse.empty or any(ask.last_try for ask in asks)
     return work + accepted, 0 if enough else min(short - len(accepted), purse.trials(short))
 
@@ -132,10 +175,10 @@ class _Purse:
         return True, until
 
 
-async def _in_line(desk: Transaction, wanted: int, purse: _Purse) -> list[Work]:
+async def _in_line(desk: Transaction, wanted: int, purse: _Purse, context: Params) -> list[Work]:
     """Trials that may be handed out without asking the policy: enqueued by a user, or back from a lost worker."""
     study, work = desk.ledger.study, []
-    for trial in await desk.ledger.fetch_ready(wanted):
+    for trial in await desk.ledger.fetch_ready(wanted, context):
         start = trial.start_of_next_attempt(study)
         until = trial.until_step
         if study.max_step is not None and (until is None or until <= start):
@@ -167,7 +210,8 @@ async def _from_shelf(
     """Takes suggestions that are fresh enough for the most patient of the asks, oldest first."""
     study = desk.ledger.study
     since = min(study.data_version if ask.fresh_since is None else ask.fresh_since for ask in asks)
-    parameters = {"study": study.id, "ages": policy.ages, "since": since, "count": count}
+    context = wire.dump(asks[0].context).decode()
+    parameters = {"study": study.id, "ages": policy.ages, "since": since, "context": context, "count": count}
     rows = sorted((await desk.ledger.connection.execute(_TAKE, parameters)).all(), key=lambda row: row.id)
     return [
         (Start(row.params, row.until_step, row.candidate), row.why)
@@ -177,11 +221,14 @@ async def _from_shelf(
     ]
 
 
-async def _accept(desk: Transaction, suggestions: list[tuple[Suggestion, dict[str, Any]]], purse: _Purse) -> list[Work]:
+async def _accept(
+    desk: Transaction, suggestions: list[tuple[Suggestion, dict[str, Any]]], purse: _Purse, context: Params
+) -> list[Work]:
     """Turns suggestions into trials: new rows for new configurations, the paused row for a resumption."""
     ledger, study = desk.ledger, desk.ledger.study
-    thawed = [s.number for s, _ in suggestions if isinstance(s, Resume)]
-    paused = {t.number: t for t in await ledger.fetch_numbers(thawed) if t.state is TrialState.PAUSED and not t.ready}
+    found = await ledger.fetch_numbers([s.number for s, _ in suggestions if isinstance(s, Resume)])
+    waiting = [trial for trial in found if trial.state is TrialState.PAUSED and not trial.ready]
+    paused = {trial.number: trial for trial in waiting if suits(trial.params, context)}
     work = []
     for suggestion, why in suggestions:
         if isinstance(suggestion, Start):
@@ -242,6 +289,7 @@ def _answer(desk: Transaction, ask: Ask, trials: list[TrialRecord], missing: int
         "study_state": study.state,
         "retry_after": RETRY_AFTER if waiting else None,
         "missing": min(missing, ask.count - len(trials)),
+        "context": ask.context,
         "data_version": study.data_version,
     }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from .rules import Checkpoint, Measured, Told
 
@@ -12,13 +14,15 @@ from .rules import Checkpoint, Measured, Told
 class Ask:
     """Lease up to `count` trials to `worker`.
 
-    Suggestions from the shelf must have been computed from data at least as new as `fresh_since`; None means the data
-    as they are when the ask is first looked at. `last_try`: nothing more is being computed for this ask.
+    `context` fixes the parameters that have this role. Suggestions from the shelf must have been computed from data at
+    least as new as `fresh_since`; None means the data as they are when the ask is first looked at. `last_try`: nothing
+    more is being computed for this ask.
     """
 
     worker: str
     count: int
     lease_seconds: float
+    context: Mapping[str, Any] = field(default_factory=dict)
     fresh_since: int | None = None
     last_try: bool = False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -86,7 +86,7 @@ _LOCK_NUMBERS = f"{_SELECT} WHERE study_id = %(study)s AND number = ANY(%(number
 _LOCK_RUNNING = f"""{_SELECT} WHERE study_id = %(study)s AND state = 'RUNNING'
     AND (worker = ANY(%(workers)s) OR lease_expires_at <= %(now)s) ORDER BY id FOR UPDATE"""
 _LOCK_READY = f"""{_SELECT} WHERE study_id = %(study)s AND (state = 'QUEUED' OR (state = 'PAUSED' AND ready))
-    ORDER BY number LIMIT %(count)s FOR UPDATE"""
+    AND params @> %(context)s::jsonb ORDER BY number LIMIT %(count)s FOR UPDATE"""
 _KNOWN = """SELECT m.trial_id, m.metric, m.step, m.value, m.attempt FROM measurements m
     JOIN unnest(%(trials)s::uuid[], %(steps)s::int[]) AS w(trial_id, step) USING (trial_id, step)"""
 # One probe of the index for each pair: as EXISTS it would be planned as a join over all measurements.
@@ -160,13 +160,14 @@ class Ledger:
             return []
         return await self._select(_LOCK_RUNNING, study=self.study.id, workers=list(workers), now=now)
 
-    async def fetch_ready(self, count: int) -> list[TrialRecord]:
-        """Locks the first `count` trials that may be handed out without asking the policy."""
+    async def fetch_ready(self, count: int, context: Mapping[str, Any]) -> list[TrialRecord]:
+        """Locks the first `count` trials of this context that may be handed out without asking the policy."""
         if not self.study.counts[TrialState.QUEUED] + self.study.counts[TrialState.PAUSED]:
             return []
         if self._changed:
             await self.flush()  # a lease that just ran out or was given back is to be found
-        return await self._select(_LOCK_READY, study=self.study.id, count=count)
+        document = to_json(context).decode()
+        return await self._select(_LOCK_READY, study=self.study.id, count=count, context=document)
 
     async def _select(self, statement: str, **parameters: Any) -> list[TrialRecord]:
         """Locks the trials that `statement` finds; one that is already here keeps its changed record."""

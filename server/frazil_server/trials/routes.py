@@ -68,7 +68,7 @@ def _checkpoint(body: CheckpointIn | None) -> rules.Checkpoint | None:
 
 
 def ask_command(body: AskIn, once: Once | None = None) -> Ask:
-    return Ask(body.worker or _anonymous(once), body.count, body.lease_seconds)
+    return Ask(body.worker or _anonymous(once), body.count, body.lease_seconds, body.context or {})
 
 
 def _anonymous(once: Once | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -25,6 +26,16 @@ def _ascending(measurements: list[Any]) -> list[Any]:
     return measurements
 
 
+LONGEST_CONTEXT = 4_096
+"""Bytes of a context as JSON: it must fit into a notification to another process."""
+
+
+def _short(context: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(context)) > LONGEST_CONTEXT:
+        raise ValueError(f"must not be longer than {LONGEST_CONTEXT} bytes")
+    return context
+
+
 class MeasurementIn(Strict):
     step: Step
     metrics: Metrics
@@ -45,7 +56,9 @@ class AskIn(Strict):
         None, description="Who asks. A worker that still holds live leases gets them back first."
     )
     lease_seconds: Annotated[float, Field(ge=1, le=7 * 86_400)] = 120.0
-    context: None = Field(None, description="Reserved: contextual studies are not supported yet.")
+    context: Annotated[dict[str, Any], AfterValidator(_short)] | None = Field(
+        None, description="A value for each parameter whose role is `context`."
+    )
 
 
 class ReportIn(Strict):

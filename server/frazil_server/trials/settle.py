@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from frazil_tuner.errors import Conflict, FrazilError
-from frazil_tuner.history import Study, TrialState
+from frazil_tuner.history import Params, Study, TrialState
 from frazil_tuner.policies import Continue, Policy
 from frazil_tuner.policies import Pause as PauseDecision
 
@@ -45,12 +45,12 @@ class Transaction:
     known: dict[uuid.UUID, dict[tuple[str, int], tuple[float, int]]] = field(default_factory=dict)
     measured: dict[uuid.UUID, set[str]] = field(default_factory=dict)
 
-    async def policy_and_study(self) -> tuple[Policy, Study]:
-        """The policy, and the snapshot with everything this transaction has done so far."""
+    async def policy_and_study(self, context: Params | None = None) -> tuple[Policy, Study]:
+        """The policy, and the snapshot with everything this transaction has done so far, for `context`."""
         await self.ledger.flush()
         study = self.ledger.study
         self.look = await self.snapshots.look(self.ledger.connection, study)
-        snapshot = await self.snapshots.study(self.ledger.connection, study, self.look)
+        snapshot = await self.snapshots.study(self.ledger.connection, study, self.look, context)
         return self.snapshots.policy(study, self.look.definition), snapshot
 
     def expire(self, trial: TrialRecord) -> None:
