@@ -9,17 +9,15 @@ from torch import Tensor
 
 from .base import Evidence, Slopes
 from .general import (
-    AMPLITUDE,
     NOISE,
+    SIGNALS,
     ExactBelief,
     Model,
     Prior,
     Seen,
     Values,
     fit,
-    hamming,
     length_prior,
-    squared_distance,
 )
 
 SLOPE_NOISE = Prior("slope_noise", 1, -4.0, 2.5)
@@ -55,7 +53,7 @@ def _model(unordered: Tensor) -> Model:
     d = len(unordered)
 
     def kernel(a: Tensor, b: Tensor, values: Values) -> Tensor:
-        return values["amplitude"] * observed_kernel(a, b, values["lengths"], unordered)
+        return values["joint"] * observed_kernel(a, b, values["lengths"], unordered)
 
     def features(x: Tensor) -> Tensor:
         return torch.cat([x, torch.ones_like(x[..., :1]), torch.zeros_like(x)], dim=-1)
@@ -63,7 +61,7 @@ def _model(unordered: Tensor) -> Model:
     def noise(rows: Tensor, values: Values) -> Tensor:
         return torch.where(rows[:, d] > 0, values["noise"], values["slope_noise"])
 
-    return Model(kernel, (length_prior("lengths", d), AMPLITUDE, NOISE, SLOPE_NOISE), features, noise)
+    return Model(kernel, (length_prior("lengths", d), SIGNALS[0], NOISE, SLOPE_NOISE), features, noise)
 
 
 def observed_kernel(a: Tensor, b: Tensor, lengths: Tensor, unordered: Tensor) -> Tensor:
@@ -89,3 +87,14 @@ def observed_kernel(a: Tensor, b: Tensor, lengths: Tensor, unordered: Tensor) ->
     if not unordered.any():
         return smooth
     return smooth * (-hamming(x[..., unordered], z[..., unordered], lengths[unordered])).exp()
+
+
+def squared_distance(a: Tensor, b: Tensor, lengths: Tensor) -> Tensor:
+    """Σ_j (a_j - b_j)² / ℓ_j² (..., m, n) between rows a (..., m, d) and b (..., n, d)."""
+    x, z = ((rows - 0.5) / lengths for rows in (a, b))  # centred: less is lost in the differences
+    return x.square().sum(-1)[..., :, None] + z.square().sum(-1)[..., None, :] - 2 * x @ z.mT
+
+
+def hamming(a: Tensor, b: Tensor, lengths: Tensor) -> Tensor:
+    """Σ_j [a_j ≠ b_j] / ℓ_j (..., m, n)."""
+    return (a[..., :, None, :] != b[..., None, :, :]).to(a.dtype) @ lengths.reciprocal()

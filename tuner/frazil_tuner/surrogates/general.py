@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from .base import FitFailed
+from .kernels import Covariance, Hyperparameters
 
 if TYPE_CHECKING:
     from ..numerics import Floats
@@ -53,8 +54,8 @@ NOISE = Prior("noise", 1, -6.0, 2.5, reach=3.1)
 """Noise variance in units of the outcomes' variance: usually little, between 1e-6 and 6."""
 
 
-AMPLITUDE = Prior("amplitude", 1, 0.0, 1.0, reach=6.0)
-"""Signal variance in units of the outcomes' variance."""
+SIGNALS = (Prior("joint", 1, -1.0, 1.0, reach=6.0), Prior("additive", 1, -1.0, 1.0, reach=6.0))
+"""Variances of the two parts of `mixed`, in units of the outcomes' variance."""
 
 
 def length_prior(name: str, size: int, dimension: int | None = None) -> Prior:
@@ -305,26 +306,48 @@ def cholesky_many(K: Tensor) -> Tensor:
     raise FitFailed("a covariance is not positive definite")
 
 
-def squared_distance(a: Tensor, b: Tensor, lengths: Tensor) -> Tensor:
-    """Σ_j (a_j - b_j)² / ℓ_j² (..., m, n) between rows a (..., m, d) and b (..., n, d)."""
-    x, z = ((rows - 0.5) / lengths for rows in (a, b))  # centred: less is lost in the differences
-    return x.square().sum(-1)[..., :, None] + z.square().sum(-1)[..., None, :] - 2 * x @ z.mT
+def gaps_between(a: Tensor, b: Tensor, unordered: Tensor) -> Tensor:
+    """(a_j - b_j)² (d, …, m, n) of rows a (…, m, d) and b (…, n, d); in unordered columns [a_j ≠ b_j]."""
+    apart = a.movedim(-1, 0)[..., :, None] - b.movedim(-1, 0)[..., None, :]
+    squared = apart.square()
+    if unordered.any():
+        squared[unordered] = (apart[unordered] != 0).to(a.dtype)
+    return squared
 
 
-def matern(squared: Tensor) -> Tensor:
-    """Matérn 5/2, (1 + √5 r + 5/3 r²) exp(-√5 r), of squared distances r²."""
-    r = (5 * squared).clamp_min(1e-20).sqrt()  # away from zero, where the root has no slope
-    return (1 + r + r.square() / 3) * (-r).exp()
+def mixed(gaps: Tensor, values: Values, unordered: Tensor) -> Tensor:
+    """The covariance of the lean Gaussian process (`kernels.Covariance`) at gaps (d, …), differentiable in all it has:
+    "lengths", and the variances "joint" and "additive" of its parts.
+    """
+    k: Tensor = _Mixed.apply(gaps, values["lengths"], values["joint"], values["additive"], unordered)  # type: ignore[no-untyped-call]
+    return k
 
 
-def hamming(a: Tensor, b: Tensor, lengths: Tensor) -> Tensor:
-    """Σ_j [a_j ≠ b_j] / ℓ_j (..., m, n)."""
-    return (a[..., :, None, :] != b[..., None, :, :]).to(a.dtype) @ lengths.reciprocal()
+class _Mixed(torch.autograd.Function):
+    """`mixed`, its slopes written out: most of a fit is spent here."""
 
+    @staticmethod
+    def forward(ctx: Any, gaps: Tensor, lengths: Tensor, joint: Tensor, additive: Tensor, unordered: Tensor) -> Tensor:
+        hyper = Hyperparameters(lengths.detach().numpy(), joint.item(), additive.item(), 0.0)
+        covariance = Covariance(hyper, unordered.numpy())
+        parts = covariance.parts(gaps.detach().numpy())
+        k = covariance.total(parts)
+        if any(ctx.needs_input_grad):
+            each = torch.from_numpy(parts.each.mean(0))
+            weights = torch.from_numpy(covariance.pulls(parts))
+            ctx.save_for_backward(gaps, lengths, unordered, weights, torch.from_numpy(parts.joint), each)
+        return torch.from_numpy(np.asarray(k))
 
-def mixed_correlation(a: Tensor, b: Tensor, lengths: Tensor, unordered: Tensor) -> Tensor:
-    """Matérn 5/2 over the ordered columns times exponentiated Hamming over the others, as in `gp.kernel`."""
-    smooth = matern(squared_distance(a[..., ~unordered], b[..., ~unordered], lengths[~unordered]))
-    if not unordered.any():
-        return smooth
-    return smooth * (-hamming(a[..., unordered], b[..., unordered], lengths[unordered])).exp()
+    @staticmethod
+    def backward(ctx: Any, *pulls: Tensor) -> tuple[Tensor | None, ...]:
+        """∂k/∂gap_j = -½ w_j / ℓ_j²,  ∂k/∂ℓ_j = w_j gap_j / ℓ_j³;  in unordered columns w_j gap_j / ℓ_j²."""
+        gaps, lengths, unordered, weights, joint, each = ctx.saved_tensors
+        weights = weights * pulls[0]
+        by_gap = by_length = None
+        if ctx.needs_input_grad[0]:
+            inverse = torch.where(unordered, 0.0, -0.5 / lengths.square())
+            by_gap = weights * inverse.reshape(-1, *[1] * (gaps.dim() - 1))
+        if ctx.needs_input_grad[1]:
+            total = torch.einsum("jp,jp->j", weights.flatten(1), gaps.flatten(1))
+            by_length = total / lengths.square() / torch.where(unordered, 1.0, lengths)
+        return by_gap, by_length, (pulls[0] * joint).sum()[None], (pulls[0] * each).sum()[None], None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .base import Evidence
-from .general import AMPLITUDE, NOISE, ExactBelief, Model, Prior, Seen, Values, fit, length_prior, mixed_correlation
+from .general import NOISE, SIGNALS, ExactBelief, Model, Prior, Seen, Values, fit, gaps_between, length_prior, mixed
 
 TILT_SPREAD, LEVEL_SPREAD = 2.0, 1.5
 """Deviations, in logarithms of the noise variance, from one end of a column to the other and among levels."""
@@ -32,7 +32,7 @@ def _model(evidence: Evidence) -> Model:
     levels = {j: torch.unique(evidence.X[:, j]) for j in (varies & unordered).nonzero()[:, 0].tolist()}
 
     def kernel(a: Tensor, b: Tensor, values: Values) -> Tensor:
-        return values["amplitude"] * mixed_correlation(a, b, values["lengths"], unordered)
+        return mixed(gaps_between(a, b, unordered), values, unordered)
 
     def noise(x: Tensor, values: Values) -> Tensor:
         log = values["noise"].log() + (x[:, ordered] - 0.5) @ values["tilt"]
@@ -40,7 +40,7 @@ def _model(evidence: Evidence) -> Model:
             log = log + (x[:, j, None] == seen).to(x.dtype) @ values[f"level_{j}"]
         return log.exp()
 
-    priors = [length_prior("lengths", len(unordered)), AMPLITUDE, NOISE]
+    priors = [length_prior("lengths", len(unordered)), *SIGNALS, NOISE]
     priors += [Prior("tilt", len(ordered), 0.0, TILT_SPREAD, positive=False)]
     priors += [Prior(f"level_{j}", len(seen), 0.0, LEVEL_SPREAD, positive=False) for j, seen in levels.items()]
     return Model(kernel, tuple(priors), lambda x: x, noise)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .base import Evidence
-from .general import NOISE, ExactBelief, Model, Prior, Seen, Values, fit, length_prior, mixed_correlation
+from .general import NOISE, SIGNALS, ExactBelief, Model, Prior, Seen, Values, fit, gaps_between, length_prior, mixed
 from .selection import best_and_spread, rows_of
 
 MOST_ROWS = 300
@@ -60,21 +60,23 @@ def _model(unordered: Tensor, count: int) -> Model:
 
     def kernel(a: Tensor, b: Tensor, values: Values) -> Tensor:
         w, own, level = values["weights"], values["own"], values["level"]
+        scale = torch.cat([values["stretch"], torch.ones(count - 1, dtype=w.dtype)])
         t, u = (rows[..., d].detach().long() for rows in (a, b))
         same = (t[..., :, None] == u[..., None, :]).to(a.dtype)
         alike = w[t][..., :, None] * w[u][..., None, :] + same * own[t][..., :, None]
-        return (
-            alike * mixed_correlation(a[..., :d], b[..., :d], values["lengths"], unordered) + same * level[t][..., None]
-        )
+        k = alike * mixed(gaps_between(a[..., :d], b[..., :d], unordered), values, unordered) + same * level
+        return scale[t][..., :, None] * k * scale[u][..., None, :]
 
     def noise(features: Tensor, values: Values) -> Tensor:
         return values["noise"][features[:, d].detach().long()]
 
     priors = (
         length_prior("lengths", d),
-        Prior("weights", count, 0.8, 0.5, positive=False),
-        Prior("own", count, -2.5, 1.5),
-        Prior("level", count, -1.0, 1.0),
+        *SIGNALS,
+        Prior("weights", count, 1.0, 0.5, positive=False),
+        Prior("own", count, -3.0, 1.5),
+        Prior("level", 1, -1.0, 1.0),
+        Prior("stretch", 1, 0.0, 1.0),
         replace(NOISE, size=count),
     )
     return Model(kernel, priors, lambda x: torch.cat([x, torch.zeros_like(x[..., :1])], dim=-1), noise)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from .base import Evidence, FitFailed
-from .general import ExactBelief, Model, Prior, Seen, Values, length_prior, maximise, mixed_correlation
+from .general import ExactBelief, Model, Prior, Seen, Values, gaps_between, length_prior, maximise, mixed
 
 if TYPE_CHECKING:
     from ..numerics import Floats
 
-UTILITY = Prior("amplitude", 1, math.log(4.0), 1.0)
-"""Variance of the utility, in units of the variance of the noise with which it is compared."""
+UTILITY = (Prior("joint", 1, math.log(2.0), 1.0), Prior("additive", 1, math.log(2.0), 1.0))
+"""Variances of the parts of the utility, in units of the variance of the noise with which it is compared."""
 
 NEWTON_STEPS = 100
 CLOSE = 1e-9
@@ -57,12 +57,12 @@ def contests(rankings: tuple[Tensor, ...], n: int) -> Tensor:
 
 def _model(unordered: Tensor) -> Model:
     def kernel(a: Tensor, b: Tensor, values: Values) -> Tensor:
-        return values["amplitude"] * mixed_correlation(a, b, values["lengths"], unordered)
+        return mixed(gaps_between(a, b, unordered), values, unordered)
 
     def noise(features: Tensor, values: Values) -> Tensor:
         return torch.ones(len(features), dtype=features.dtype)
 
-    return Model(kernel, (length_prior("lengths", len(unordered)), UTILITY), lambda x: x, noise)
+    return Model(kernel, (length_prior("lengths", len(unordered)), *UTILITY), lambda x: x, noise)
 
 
 def _most_probable(model: Model, X: Tensor, D: Tensor, start: Mapping[str, Any]) -> Values:

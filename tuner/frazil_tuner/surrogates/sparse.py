@@ -9,7 +9,7 @@ from itertools import chain, repeat
 from torch import Tensor
 
 from .base import Evidence
-from .general import AMPLITUDE, NOISE, Model, Prior, Seen, Values, fit, mixed_correlation
+from .general import NOISE, SIGNALS, Model, Prior, Seen, Values, fit, gaps_between, mixed
 from .mixture import Mixture
 
 SPREADS = (1.0, 2.0, 3.0)
@@ -35,8 +35,8 @@ class Sparse:
 
 def _model(unordered: Tensor, spread: float) -> Model:
     def kernel(a: Tensor, b: Tensor, values: Values) -> Tensor:
-        return values["amplitude"] * mixed_correlation(a, b, values["lengths"], unordered)
+        return mixed(gaps_between(a, b, unordered), values, unordered)
 
     d = len(unordered)
     centre = 0.5 * math.log(d) - 0.5 + (spread > 1)
-    return Model(kernel, (Prior("lengths", d, centre, spread, reach=3.0), AMPLITUDE, NOISE), lambda x: x)
+    return Model(kernel, (Prior("lengths", d, centre, spread, reach=3.0), *SIGNALS, NOISE), lambda x: x)

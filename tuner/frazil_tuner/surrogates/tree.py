@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .base import Evidence
-from .general import AMPLITUDE, NOISE, ExactBelief, Model, Seen, Values, fit, hamming, length_prior, matern
+from .general import NOISE, SIGNALS, ExactBelief, Model, Seen, Values, fit, length_prior, mixed
 
 if TYPE_CHECKING:
     from ..space import Space
@@ -45,12 +45,12 @@ def _model(evidence: Evidence) -> Model:
     conditional = torch.zeros_like(unordered) if evidence.active is None else ~evidence.active.all(0)
 
     def kernel(a: Tensor, b: Tensor, values: Values) -> Tensor:
-        return values["amplitude"] * correlation(a, b, values["lengths"], unordered, conditional)
+        return mixed(gaps_on_tree(a, b, unordered, conditional), values, unordered)
 
     def features(x: Tensor) -> Tensor:
         return torch.cat([x, activity(x)], dim=-1)
 
-    return Model(kernel, (length_prior("lengths", d), AMPLITUDE, NOISE), features)
+    return Model(kernel, (length_prior("lengths", d), *SIGNALS, NOISE), features)
 
 
 def activity_of(space: Space | None) -> Activity:
@@ -65,28 +65,23 @@ def activity_of(space: Space | None) -> Activity:
     return activity
 
 
-def correlation(a: Tensor, b: Tensor, lengths: Tensor, unordered: Tensor, conditional: Tensor) -> Tensor:
-    """Matérn 5/2 of the distance of embedded points times exponentiated Hamming, between rows (…, 2d) of x, activity.
+def gaps_on_tree(a: Tensor, b: Tensor, unordered: Tensor, conditional: Tensor) -> Tensor:
+    """Squared distances (d, …, m, n) in each column between points that know what is active, rows (…, 2d) of x, active.
 
-    Positive semi-definite whatever is active where, for it is a kernel of embedded points.
+    always active                 (a_j - b_j)²
+    active in both, one, none     4 sin²(ANGLE (a_j - b_j) / 2) / ANGLE²,  1 / ANGLE²,  0
+    unordered                     [a_j ≠ b_j], not being active counted as one more level
+
+    Each is the squared distance of points embedded somewhere, so covariances of them are positive semi-definite.
     """
     d = len(unordered)
-    x, z = (embedded(rows, lengths, unordered, conditional) for rows in (a, b))
-    squared = x.square().sum(-1)[..., :, None] + z.square().sum(-1)[..., None, :] - 2 * x @ z.mT
-    smooth = matern(squared.clamp_min(0))
-    if not unordered.any():
-        return smooth
-    levels, others = (torch.where(rows[..., d:] > 0, rows[..., :d], -1.0)[..., unordered] for rows in (a, b))
-    return smooth * (-hamming(levels, others, lengths[unordered])).exp()
-
-
-def embedded(rows: Tensor, lengths: Tensor, unordered: Tensor, conditional: Tensor) -> Tensor:
-    """Where points lie (…, f), in length scales: on the axes of the columns that are always active, on arcs in others.
-
-    active: (sin φ, cos φ) / (ANGLE ℓ),  φ = ANGLE (x - ½);   not active: (0, 0)
-    """
-    d = len(unordered)
-    plain, bent = ~unordered & ~conditional, ~unordered & conditional
-    x, active = rows[..., :d] - 0.5, rows[..., d:][..., bent]
-    radius, angle = active / (ANGLE * lengths[bent]), ANGLE * x[..., bent]
-    return torch.cat([x[..., plain] / lengths[plain], radius * angle.sin(), radius * angle.cos()], dim=-1)
+    x, z = (rows[..., :d].movedim(-1, 0) for rows in (a, b))
+    here, there = (rows[..., d:].movedim(-1, 0) > 0 for rows in (a, b))
+    apart = x[..., :, None] - z[..., None, :]
+    both, either = here[..., :, None] & there[..., None, :], here[..., :, None] | there[..., None, :]
+    gaps = apart.square()
+    bent, names = ~unordered & conditional, unordered
+    arc = (2 / ANGLE * (ANGLE / 2 * apart[bent]).sin()).square()
+    gaps[bent] = torch.where(both[bent], arc, (either[bent] & ~both[bent]) / ANGLE**2)
+    gaps[names] = (either[names] & ~(both[names] & (apart[names] == 0))).to(x.dtype)
+    return gaps

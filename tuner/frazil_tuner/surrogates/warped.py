@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .base import Evidence
-from .general import AMPLITUDE, NOISE, ExactBelief, Model, Prior, Seen, Values, fit, length_prior, mixed_correlation
+from .general import NOISE, SIGNALS, ExactBelief, Model, Prior, Seen, Values, fit, gaps_between, length_prior, mixed
 
 EDGE = 1e-7
 """How far the warp stays from 0 and 1, where its slope may be infinite."""
@@ -29,11 +29,11 @@ class Warped:
 def _model(unordered: Tensor) -> Model:
     def kernel(a: Tensor, b: Tensor, values: Values) -> Tensor:
         x, z = (_warp_ordered(rows, values, unordered) for rows in (a, b))
-        return values["amplitude"] * mixed_correlation(x, z, values["lengths"], unordered)
+        return mixed(gaps_between(x, z, unordered), values, unordered)
 
     d, ordered = len(unordered), int((~unordered).sum())
     warps = tuple(Prior(name, ordered, 0.0, WARP_SPREAD) for name in ("warp_low", "warp_high"))
-    return Model(kernel, (length_prior("lengths", d), *warps, AMPLITUDE, NOISE), _as_they_are)
+    return Model(kernel, (length_prior("lengths", d), *warps, *SIGNALS, NOISE), _as_they_are)
 
 
 def _as_they_are(x: Tensor) -> Tensor:
