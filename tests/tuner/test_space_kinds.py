@@ -14,7 +14,7 @@ from scipy.stats import kstest
 
 from frazil_tuner.errors import SpaceInvalid
 from frazil_tuner.space import Column, Space
-from frazil_tuner.space.expressions import HULLS, PLAIN, Formula, Hull, Variable
+from frazil_tuner.space.expressions import ARITY, HULLS, JUMPING, PLAIN, Formula, Hull, Variable
 from frazil_tuner.space.scales import SCALES
 
 seeds = st.integers(0, 2**32 - 1)
@@ -279,6 +279,22 @@ operations = st.recursive(
     ),
     max_leaves=5,
 )
+
+
+class TestSlopes:
+    @pytest.mark.parametrize("operation", sorted(ARITY.keys() - JUMPING))
+    def test_the_slopes_of_every_operation_are_those_of_its_value(self, operation: str) -> None:
+        formula = Formula(
+            (X, Y, "+", 2.0, X, "*", operation) if ARITY[operation] == 2 else (X, X, Y, "*", "+", operation)
+        )
+        point = {X: np.array([0.3, 1.2, 1.7]), Y: np.array([0.2, 1.9, 0.4])}
+        for variable in (X, Y):
+            moved = [formula.run(PLAIN, point | {variable: point[variable] + h}) for h in (-1e-6, 1e-6)]
+            assert formula.slopes(point)[variable] == pytest.approx((moved[1] - moved[0]) / 2e-6, rel=1e-7, abs=1e-8)
+
+    def test_a_power_of_a_negative_base_has_a_slope_by_the_base(self) -> None:
+        slopes = Formula((X, 3.0, "**")).slopes({X: np.array([-2.0, 0.0])})
+        assert slopes[X] == pytest.approx([12, 0])
 
 
 class TestHulls:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from ..numerics import Floats
 
@@ -67,6 +68,34 @@ class Formula:
                 stack.append(values[step] if isinstance(step, Variable) else algebra.constant(step))
         return stack[0]
 
+    def slopes(self, values: Mapping[Variable, Floats]) -> dict[Variable, Any]:
+        """The plain value's derivative (n,) by each variable: the steps are run once forwards and once backwards."""
+        stack: list[int] = []
+        found: list[Any] = []
+        operands: list[list[int]] = []
+        for step in self.steps:
+            split = len(stack) - ARITY[step] if isinstance(step, str) else len(stack)
+            operands.append(stack[split:])
+            found.append(_plain_step(step, values, [found[i] for i in stack[split:]]))
+            stack[split:] = [len(found) - 1]
+        shares: list[Any] = [0.0] * (len(found) - 1) + [1.0]
+        totals: dict[Variable, Any] = dict.fromkeys(self.variables, 0.0)
+        for i in reversed(range(len(found))):
+            step = self.steps[i]
+            if isinstance(step, Variable):
+                totals[step] = totals[step] + shares[i]
+            elif isinstance(step, str):
+                partials = PARTIALS[step](found[i], *(found[j] for j in operands[i]))
+                for j, partial in zip(operands[i], partials, strict=True):
+                    shares[j] = shares[j] + partial * shares[i]
+        return totals
+
+
+def _plain_step(step: float | Variable | str, values: Mapping[Variable, Floats], operands: list[Any]) -> Any:
+    if isinstance(step, str):
+        return PLAIN.operations[step](*operands)
+    return values[step] if isinstance(step, Variable) else np.float64(step)
+
 
 # ── plain arrays: what is undefined is NaN, what is too large infinite ───────────────────────────────────────────────
 
@@ -105,6 +134,25 @@ PLAIN: Algebra[Any] = Algebra(
     ),
 )
 """Floats (n,), as Python computes them, except that what it refuses is NaN. Call within `np.errstate(all="ignore")`."""
+
+
+PARTIALS: Mapping[str, Callable[..., tuple[Any, ...]]] = MappingProxyType(
+    {
+        "+": lambda r, a, b: (1.0, 1.0),
+        "-": lambda r, a, b: (1.0, -1.0),
+        "*": lambda r, a, b: (b, a),
+        "/": lambda r, a, b: (1 / b, -r / b),
+        "**": lambda r, a, b: (b * np.power(a, b - 1), r * np.log(np.where(np.greater(a, 0), a, 1))),
+        "min": lambda r, a, b: (np.less_equal(a, b) * 1.0, np.greater(a, b) * 1.0),
+        "max": lambda r, a, b: (np.greater_equal(a, b) * 1.0, np.less(a, b) * 1.0),
+        "neg": lambda r, a: (-1.0,),
+        "abs": lambda r, a: (np.sign(a),),
+        "exp": lambda r, a: (r,),
+        "log": lambda r, a: (1 / a,),
+        "sqrt": lambda r, a: (0.5 / r,),
+    }
+)
+"""The derivatives of each continuous operation with the result r by its operands."""
 
 
 # ── intervals: ends computed like the numbers themselves, so that rounding cannot escape them ────────────────────────

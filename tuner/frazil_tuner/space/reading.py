@@ -18,7 +18,7 @@ from .kinds.choices import Fixed
 from .kinds.derived import Derived
 from .parameter import ROLES, Parameter
 from .prior import CONFIDENCES, Belief, read_belief
-from .region import hulls_of
+from .rules import hulls_of
 
 MOST_PARAMETERS = 1_000
 LONGEST_NAME = 128

@@ -19,7 +19,8 @@ from .kinds.derived import Derived
 from .kinds.numbers import Float, Int
 from .prior import Prior, prior_of
 from .reading import read_constraints, read_parameters
-from .region import Place, Region
+from .region import Region
+from .rules import Place, Rules
 from .truths import every
 
 if TYPE_CHECKING:
@@ -281,7 +282,7 @@ class Space:
         due = self._due.get(depth) if self.constraints else None
         if not due:
             return points
-        feasible = every(self._region.holds_for(points)[:, due])
+        feasible = every(self._region.rules.holds_for(points)[:, due])
         return [point for point, kept in zip(points, feasible, strict=True) if kept]
 
     # ── rows of the unit cube ────────────────────────────────────────────────────────────────────────────────────────
@@ -330,7 +331,7 @@ class Space:
 
     def feasible(self, rows: Floats) -> NDArray[np.bool_]:
         """Whether the points (n,) at snapped rows meet every constraint: exactly what `check` says of `decode(row)`."""
-        return self._region.feasible(rows) if self.constraints else np.ones(len(rows), dtype=bool)
+        return self._region.rules.feasible(rows) if self.constraints else np.ones(len(rows), dtype=bool)
 
     def slack(self, rows: Floats) -> Floats:
         """How far (n, c) snapped rows are inside each of the c smooth inequalities, negative outside.
@@ -436,7 +437,7 @@ class Space:
             parameter.name: Place(parameter, kind, run, self.kept.get(parameter.name, ...))
             for parameter, kind, run in self._runs
         }
-        return Region(self.parameters, places, self.constraints, self.snap, self.dimension)
+        return Region(Rules(self.parameters, places, self.constraints, self.dimension), self.snap)
 
     @cached_property
     def _due(self) -> Mapping[int, list[int]]:
@@ -476,7 +477,7 @@ class Space:
         """A problem for each constraint that a canonical point violates, at the first of its parameters."""
         if not self.constraints:
             return []
-        met = self._region.holds_for([point])[0]
+        met = self._region.rules.holds_for([point])[0]
         violated = [constraint for constraint, holds in zip(self.constraints, met, strict=True) if not holds]
         return [Problem(pointer(constraint.names[0]), constraint.complaint(point)) for constraint in violated]
 

@@ -142,6 +142,11 @@ class Comparison:
         difference: Floats = right - left
         return difference
 
+    def slopes(self, values: Values) -> dict[Variable, Any]:
+        """The derivatives (n,) of the slack by each variable."""
+        left, right = (formula.slopes(values.numbers) for formula in self.formulas)
+        return {variable: right.get(variable, 0.0) - left.get(variable, 0.0) for variable in self.variables}
+
     def _sides(self, values: Values) -> tuple[Floats, Floats]:
         left, right = (formula.run(PLAIN, values.numbers) for formula in self.formulas)
         return left, right
