@@ -271,23 +271,23 @@ class PolicyContract:
         starts = self.suggest(self.study(n, space=bounded), 4)
         assert all(start.params["lr"] * start.params["layers"] <= 0.01 for start in starts)
 
-    @pytest.mark.parametrize("values", BAD_VALUES.values(), ids=list(BAD_VALUES))
-    def test_several_objectives_are_weighed_or_refused(self, values: Values) -> None:
+    @pytest.mark.parametrize("kind", ["nan", "one is nan", "absurd", "constant"])
+    def test_several_objectives_are_weighed_or_refused(self, kind: str) -> None:
         definition = replace(self.definition(), objectives=(OBJECTIVE, SIZE))
         if self.policy.scope.most_objectives < 2:
             self.refuses(definition)
             return
-        assert len(self.suggest(self.sized(definition, values))) == 2
+        assert len(self.suggest(self.sized(definition, BAD_VALUES[kind]))) == 2
 
-    @pytest.mark.parametrize("values", BAD_VALUES.values(), ids=list(BAD_VALUES))
-    def test_outcome_constraints_are_heeded_or_refused(self, values: Values) -> None:
+    @pytest.mark.parametrize("kind", ["nan", "one is nan", "absurd", "constant"])
+    def test_outcome_constraints_are_heeded_or_refused(self, kind: str) -> None:
         definition = replace(self.definition(), outcome_constraints=(SMALL_ENOUGH,))
         if not self.policy.scope.handles_constraints:
             self.refuses(definition)
             return
-        assert len(self.suggest(self.sized(definition, values))) == 2
+        assert len(self.suggest(self.sized(definition, BAD_VALUES[kind]))) == 2
         hopeless = replace(definition, outcome_constraints=(OutcomeConstraint("size", -1e300),))
-        assert len(self.suggest(self.sized(hopeless, values))) == 2
+        assert len(self.suggest(self.sized(hopeless, BAD_VALUES[kind]))) == 2
 
     @pytest.mark.parametrize("rankings", [(), ((3, 1),), ((4, 2, 0), (1, 5), (5, 1), (2, 6, 7, 8, 9, 10, 11))])
     def test_comparisons_are_learned_from_or_refused(self, rankings: tuple[tuple[int, ...], ...]) -> None:

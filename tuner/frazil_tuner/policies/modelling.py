@@ -44,6 +44,10 @@ class Quantity:
     offset: float = 0.0
     by: str = "value"
 
+    def is_known(self, trials: Iterable[Trial]) -> bool:
+        """Whether any trial has a finite reading: otherwise there is nothing to fit."""
+        return any(value is not None and math.isfinite(value) for value in map(self.read, trials))
+
 
 def objective_of(objective: Objective) -> Quantity:
     return Quantity(objective.metric, lambda trial: trial.score(objective), objective.sign, by=objective.by)
@@ -251,8 +255,8 @@ def model(study: Study, surrogate: str = "auto") -> Model:
     cost = log_cost_of(study)
     return Model(
         objectives,
-        tuple(_fit(study, trials, limit, "auto") for limit in limits if any(map(limit.read, trials))),
-        _fit(study, trials, cost, "auto") if cost and any(map(cost.read, trials)) else None,
+        tuple(_fit(study, trials, limit, "auto") for limit in limits if limit.is_known(trials)),
+        _fit(study, trials, cost, "auto") if cost and cost.is_known(trials) else None,
         len(trials),
     )
 
