@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import erfcx, ndtr
 
 Floats = NDArray[np.float64]
 
@@ -80,3 +81,42 @@ def _spread(scores: Floats, centre: float) -> float:
         if spread > negligible:
             return float(spread)
     return 1.0
+
+
+# ── normal distributions ─────────────────────────────────────────────────────────────────────────────────────────────
+
+NEAR, FAR = -1.0, -40.0
+"""Where `log_h` changes its formula; at either switch both sides agree to 1e-11."""
+
+
+def log_h(z: Floats) -> Floats:
+    """log(φ(z) + z Φ(z)) for |z| ≤ 1e150, to 1e-10 of its size; its slope is Φ(z) / h(z).
+
+    z ≥ -1            as written
+    -40 ≤ z < -1      -z²/2 - ½ log 2π + log(1 - √(π/2) |z| erfcx(|z|/√2))
+    z < -40           -z²/2 - ½ log 2π - 2 log |z| + log(1 - 3/z² + 15/z⁴ - 105/z⁶ + 945/z⁸)    Ament et al. 2023, eq. (9)
+    """
+    answer = np.empty_like(z)
+    near, far = z >= NEAR, z < FAR
+    for where, formula in ((near, _log_h_near), (far, _log_h_far), (~(near | far), _log_h_middle)):
+        if where.any():
+            answer[where] = formula(z[where])
+    return answer
+
+
+def _log_h_near(z: Floats) -> Floats:
+    logarithm: Floats = np.log(np.exp(-0.5 * np.square(z)) / math.sqrt(2 * math.pi) + z * ndtr(z))
+    return logarithm
+
+
+def _log_h_middle(z: Floats) -> Floats:
+    ratio = math.sqrt(math.pi / 2) * -z * erfcx(-z / math.sqrt(2))
+    logarithm: Floats = -0.5 * np.square(z) - 0.5 * math.log(2 * math.pi) + np.log1p(-ratio)
+    return logarithm
+
+
+def _log_h_far(z: Floats) -> Floats:
+    w = np.square(1.0 / z)
+    series = np.log1p(w * (-3 + w * (15 + w * (-105 + w * 945))))
+    logarithm: Floats = -0.5 * np.square(z) - 0.5 * math.log(2 * math.pi) - 2 * np.log(-z) + series
+    return logarithm

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import numpy as np
+from scipy.special import log_ndtr, logsumexp, softmax
+
+from ..numerics import log_h as lean_log_h
 from .feasibility import incumbent
 from .normal import log_h, log_mean_exp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
+    from ..numerics import Floats
     from .outlook import Outlook, Worth
 
 
@@ -18,6 +26,13 @@ def log_ei(outlook: Outlook) -> Worth:
 
     log 1/S Σ_s E[max(f_s - best_s, 0)],  f_s ~ N(mean_s, sd_s²)
     """
+    if isinstance(outlook.belief, LeanBelief):
+        return LogImprovement(outlook.belief, incumbent(outlook).numpy())
+    return log_ei_of_any(outlook)
+
+
+def log_ei_of_any(outlook: Outlook) -> Worth:
+    """`log_ei` by automatic derivatives, whatever the belief."""
     belief = outlook.belief
     best = incumbent(outlook)[:, None]  # (S, 1)
 
@@ -36,3 +51,51 @@ def log_expected_improvement(mean: Tensor, sd: Tensor, best: Tensor) -> Tensor:
     Finite, with a usable gradient, wherever |mean - best| / sd ≤ 1e150 in float64.
     """
     return sd.log() + log_h((mean - best) / sd)
+
+
+@runtime_checkable
+class LeanBelief(Protocol):
+    """A belief that knows its moments and their slopes without torch."""
+
+    def moments(self, x: Floats) -> tuple[Floats, Floats]:
+        """Means (S, m) and deviations (m,) at x (m, d)."""
+        ...
+
+    def sloped(self, x: Floats) -> tuple[Floats, Floats, Callable[[Floats, Floats], Floats]]:
+        """The same, and the way back from slopes by means (S, m) and by deviations (m,) to slopes by x (m, d)."""
+        ...
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LogImprovement:
+    """The log of the expected improvement over `best` (S,) under a lean belief, with its slopes written out.
+
+    With p_s the share of s in the mean, z = (mean_s - best_s) / sd and h' = Φ:
+    ∂/∂mean_s = p_s Φ(z) / h(z) / sd,   ∂/∂sd = Σ_s p_s (1 - z Φ(z) / h(z)) / sd
+    """
+
+    belief: LeanBelief
+    best: Floats
+
+    def __call__(self, x: Tensor) -> Tensor:
+        import torch
+
+        mean, sd = self.belief.posterior(x)
+        return log_mean_exp(log_expected_improvement(mean, sd, torch.from_numpy(self.best)[:, None]))
+
+    def values(self, rows: Floats) -> Floats:
+        mean, sd = self.belief.moments(rows)
+        logs = np.log(sd) + lean_log_h((mean - self.best[:, None]) / sd)
+        values: Floats = logsumexp(logs, axis=0) - np.log(len(self.best))
+        return values
+
+    def sloped(self, rows: Floats) -> tuple[Floats, Floats]:
+        mean, sd, back = self.belief.sloped(rows)
+        z = (mean - self.best[:, None]) / sd
+        log_gain = lean_log_h(z)
+        shares = softmax(log_gain, axis=0)
+        slope = np.exp(log_ndtr(z) - log_gain)
+        values = np.log(sd) + logsumexp(log_gain, axis=0) - np.log(len(self.best))
+        return values, back(shares * slope / sd, (shares * (1.0 - z * slope)).sum(0) / sd)

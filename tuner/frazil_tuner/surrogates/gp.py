@@ -1,19 +1,21 @@
-"""The exact Gaussian process for mixed spaces, in lean torch: small studies are answered in tens of milliseconds."""
+"""The exact Gaussian process of the default path, lean: numpy and LAPACK inside, torch tensors at its doors."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy.linalg import lapack
 from scipy.optimize import minimize
 from torch import Tensor
 
 from .base import Belief, Evidence, FitFailed
-from .kernels import FAMILIES, Kernel
+from .kernels import Covariance, Hyperparameters
 
 if TYPE_CHECKING:
     from ..numerics import Floats
@@ -22,9 +24,9 @@ LENGTH_CENTRE, LENGTH_SPREAD = -0.5, 1.0
 SHORTEST, LONGEST = 2.5e-2, 1e3
 """Length scales in units of the cube's edge: log ℓ ~ N(LENGTH_CENTRE + ½ log d, LENGTH_SPREAD²) within the bounds."""
 
-AMPLITUDE_CENTRE, AMPLITUDE_SPREAD = 0.0, 1.0
-LEAST_AMPLITUDE, MOST_AMPLITUDE = 1e-2, 1e4
-"""Signal variances in units of the outcomes' variance: log a ~ N(AMPLITUDE_CENTRE, AMPLITUDE_SPREAD²)."""
+SIGNAL_CENTRE, SIGNAL_SPREAD = -1.0, 1.0
+LEAST_SIGNAL, MOST_SIGNAL = 1e-3, 1e4
+"""Variances of either part in units of the outcomes' variance: log ~ N(SIGNAL_CENTRE, SIGNAL_SPREAD²)."""
 
 NOISE_CENTRE, NOISE_SPREAD = -6.0, 3.0
 LEAST_NOISE, MOST_NOISE = 1e-6, 1e1
@@ -32,76 +34,108 @@ LEAST_NOISE, MOST_NOISE = 1e-6, 1e1
 
 LEAST_VARIANCE = 1e-12
 
-
-@dataclass(frozen=True, slots=True)
-class Hyperparameters:
-    """Length scales ℓ (d,), signal variance a () and noise variance σ² (), all float64."""
-
-    lengths: Tensor
-    amplitude: Tensor
-    noise: Tensor
-
-    @classmethod
-    def at(cls, theta: Floats) -> Hyperparameters:
-        """From the logarithms (d + 2,): lengths, amplitude, noise."""
-        values = torch.from_numpy(np.exp(theta))
-        return cls(values[:-2], values[-2], values[-1])
+Back = Callable[["Floats", "Floats"], "Floats"]
+"""From what means (S, m) and deviations (m,) weigh to what the coordinates (m, d) of their points weigh."""
 
 
-def noises(evidence: Evidence, hyper: Hyperparameters) -> Tensor:
-    """The variance of each outcome (n,): as given, or σ² where it is not known."""
-    if evidence.noise is None:
-        return hyper.noise.expand(len(evidence.y))
-    return torch.where(evidence.noise.isnan(), hyper.noise, evidence.noise + LEAST_NOISE)
+class Likelihood:
+    """The log marginal likelihood of outcomes as a function of hyperparameters, with its slope.
 
-
-def log_evidence(evidence: Evidence, hyper: Hyperparameters, family: str = "matern52") -> tuple[Tensor, Tensor]:
-    """Log marginal likelihood (), at the most likely constant mean μ, and its slope (d + 2,) in log ℓ, log a, log σ².
-
-    log N(y; μ1, K),  K = a k(X, X) + diag(noise),  μ = 1ᵀK⁻¹y / 1ᵀK⁻¹1
-    ∂/∂θ = ½ tr((ααᵀ - K⁻¹) ∂K/∂θ),  α = K⁻¹(y - μ1)        Rasmussen and Williams 2006, eq. (5.9)
+    Pairs of points are kept once: `gaps` (d, n (n - 1) / 2). `noise` (n,) is NaN where it is to be learned.
     """
-    X, y, unordered = evidence.X, evidence.y, evidence.unordered
-    kernel = Kernel(hyper.lengths, unordered, FAMILIES[family])
-    k, g = kernel.both(X, X)
-    noise = noises(evidence, hyper)
-    K = k * hyper.amplitude
-    L = cholesky(K, noise)
-    residual = y - most_likely_mean(L, y)
-    alpha = torch.cholesky_solve(residual[:, None], L)[:, 0]
-    value = -0.5 * residual @ alpha - L.diagonal().log().sum() - 0.5 * len(y) * math.log(2 * math.pi)
-    pull = torch.cholesky_inverse(L).neg_().addr_(alpha, alpha)  # (n, n)
-    by_noise = noise * pull.diagonal()
-    by_amplitude = alpha @ residual - len(y) - by_noise.sum()
-    if evidence.noise is not None:
-        by_noise = by_noise[evidence.noise.isnan()]
-    by_length = hyper.amplitude * _pull_on_lengths(X, g.mul_(pull), k.mul_(pull), kernel)
-    return value, 0.5 * torch.cat([by_length, by_amplitude[None], by_noise.sum()[None]])
+
+    def __init__(self, X: Floats, y: Floats, noise: Floats | None, unordered: np.ndarray) -> None:
+        self.y = y
+        self.unordered = unordered
+        self._noise = noise
+        self._pairs = np.triu_indices(len(X), 1)
+        apart = (X[self._pairs[0]] - X[self._pairs[1]]).T
+        self._gaps = np.where(unordered[:, None], apart != 0, np.square(apart))
+
+    def __call__(self, hyper: Hyperparameters) -> tuple[float, Floats]:
+        """log N(y; μ1, K) at the most likely mean μ, and its slope (d + 3,) in the logarithms θ.
+
+        K = k(X, X) + diag(noise),  μ = 1ᵀK⁻¹y / 1ᵀK⁻¹1
+        ∂/∂θ = ½ tr((ααᵀ - K⁻¹) ∂K/∂θ),  α = K⁻¹(y - μ1)        Rasmussen and Williams 2006, eq. (5.9)
+        """
+        n, d = len(self.y), len(self._gaps)
+        covariance = Covariance(hyper, self.unordered)
+        parts = covariance.parts(self._gaps)
+        joint, additive = hyper.joint * parts.joint, hyper.additive / d * parts.each.sum(0)
+        noise = noise_of(self._noise, hyper, n)
+        factor = self._factor(joint + additive, hyper.signal + noise)
+        residual = self.y - most_likely_mean(factor, self.y)
+        alpha = lapack.dpotrs(factor, residual, lower=1)[0]
+        value = -0.5 * (residual @ alpha) - np.log(factor.diagonal()).sum() - 0.5 * n * math.log(2 * math.pi)
+
+        inverse = lapack.dpotri(factor, lower=1, overwrite_c=1)[0]
+        pull = alpha[self._pairs[0]] * alpha[self._pairs[1]] - inverse.T[self._pairs]
+        own = np.square(alpha) - inverse.diagonal()
+        weights = covariance.pulls(parts)
+        weights *= pull
+        by_length = np.einsum("jp,jp->j", weights, self._gaps)
+        by_length /= np.where(self.unordered, hyper.lengths, np.square(hyper.lengths))
+        free = own * noise if self._noise is None else (own * noise)[np.isnan(self._noise)]
+        by_joint = joint @ pull + 0.5 * hyper.joint * own.sum()
+        by_additive = additive @ pull + 0.5 * hyper.additive * own.sum()
+        return float(value), np.append(by_length, [by_joint, by_additive, 0.5 * free.sum()])
+
+    def factor(self, hyper: Hyperparameters) -> Floats:
+        """The lower Cholesky factor of K (n, n); what stands above its diagonal is of no meaning."""
+        covariance = Covariance(hyper, self.unordered)
+        noise = noise_of(self._noise, hyper, len(self.y))
+        return self._factor(covariance.total(covariance.parts(self._gaps)), hyper.signal + noise)
+
+    def _factor(self, k: Floats, diagonal: Floats) -> Floats:
+        K = np.empty((len(diagonal), len(diagonal)))
+        K[self._pairs] = k
+        return cholesky(K.T, diagonal)
 
 
-def _pull_on_lengths(X: Tensor, W: Tensor, V: Tensor, kernel: Kernel) -> Tensor:
-    """Σ_ab W_ab (a_j - b_j)² / ℓ_j² (d,) for symmetric W (n, n) in ordered columns, without an array of n × n × d; and
-    Σ_ab V_ab [a_j ≠ b_j] / ℓ_j in unordered ones.
+def noise_of(given: Floats | None, hyper: Hyperparameters, n: int) -> Floats:
+    """The variance of each of n outcomes: as given, or the learned one where it is not known."""
+    if given is None:
+        return np.full(n, hyper.noise)
+    return np.where(np.isnan(given), hyper.noise, given + LEAST_NOISE)
+
+
+def cholesky(K: Floats, diagonal: Floats) -> Floats:
+    """The lower factor of the matrix with the lower triangle of K (n, n) and this diagonal (n,), with growing jitter
+    where rounding asks for it; FitFailed if 1e-3 of the largest entry is not enough.
     """
-    centred = X - X.mean(0)
-    pulls = 2 * (W.sum(1) @ centred.square() - (centred * (W @ centred)).sum(0)) / kernel.lengths.square()
-    for j in kernel.unordered.nonzero()[:, 0]:
-        apart = X[:, None, j] != X[None, :, j]
-        pulls[j] = V[apart].sum() / kernel.lengths[j]
-    return pulls
+    scale = diagonal.max(initial=0.0)
+    for jitter in (0.0, 1e-8, 1e-6, 1e-4, 1e-3):
+        K = np.asfortranarray(K)
+        np.fill_diagonal(K, diagonal + jitter * scale)
+        factor, fault = lapack.dpotrf(K, lower=1, clean=0)
+        if not fault and np.isfinite(factor.diagonal()).all():
+            return np.asarray(factor)
+    raise FitFailed("the covariance is not positive definite")
+
+
+def most_likely_mean(factor: Floats, y: Floats) -> float:
+    """1ᵀK⁻¹y / 1ᵀK⁻¹1, from the lower Cholesky factor of K."""
+    white = whitened(factor, np.stack([y, np.ones_like(y)], axis=1))
+    return float((white[:, 0] @ white[:, 1]) / (white[:, 1] @ white[:, 1]))
+
+
+def whitened(factor: Floats, columns: Floats) -> Floats:
+    """L⁻¹ columns (n, k)."""
+    white: Floats = lapack.dtrtrs(factor, columns, lower=1)[0]
+    return white
 
 
 def log_prior(theta: Floats) -> tuple[float, Floats]:
-    """Log density of the dimension-scaled prior at the logarithms (d + 2,), up to a constant, and its slope.
+    """Log density of the dimension-scaled prior at the logarithms θ (d + 3,), up to a constant, and its slope.
 
-    ℓ_j ~ LogNormal(½ log d - ½, 1),   a ~ LogNormal(0, 1),   σ² ~ LogNormal(-6, 3)
+    ℓ_j ~ LogNormal(½ log d - ½, 1),   A, B ~ LogNormal(-1, 1),   σ² ~ LogNormal(-6, 3)
 
     Scaled with the dimension as in Hvarfner, Hellsten and Nardi 2024, but narrower: under their wide prior a column
     that matters little so far is taken for flat, and the search sticks to the border of the cube.
     """
-    d = len(theta) - 2
-    centre = np.array([_length_centre(d)] * d + [AMPLITUDE_CENTRE, NOISE_CENTRE])
-    spread = np.array([LENGTH_SPREAD] * d + [AMPLITUDE_SPREAD, NOISE_SPREAD])
+    d = len(theta) - 3
+    centre = np.array([_length_centre(d)] * d + [SIGNAL_CENTRE] * 2 + [NOISE_CENTRE])
+    spread = np.array([LENGTH_SPREAD] * d + [SIGNAL_SPREAD] * 2 + [NOISE_SPREAD])
     z = (theta - centre) / spread
     return float(-0.5 * (z @ z)), -z / spread
 
@@ -111,131 +145,193 @@ def _length_centre(d: int) -> float:
     return LENGTH_CENTRE + 0.5 * math.log(max(d, 1))
 
 
+def most_probable(likelihood: Likelihood, d: int, start: Mapping[str, Any]) -> Hyperparameters:
+    """The hyperparameters that maximise likelihood times prior: from where an earlier fit ended, or from two starts of
+    our own if there was none; FitFailed if none gets anywhere.
+    """
+    bounds = np.log([[SHORTEST, LONGEST]] * d + [[LEAST_SIGNAL, MOST_SIGNAL]] * 2 + [[LEAST_NOISE, MOST_NOISE]])
+
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        value, slope = likelihood(Hyperparameters.at(theta))
+        prior, pull = log_prior(theta)
+        return -(value + prior), -(slope + pull)
+
+    starts = _starts(d, start)
+    limits = {"maxiter": 50 if len(starts) > 1 else 15, "ftol": 1e-6, "gtol": 1e-3}
+    fits = [
+        minimize(loss, np.clip(at, *bounds.T), jac=True, method="L-BFGS-B", bounds=bounds, options=limits)
+        for at in starts
+    ]
+    best = min(fits, key=lambda fit: fit.fun if math.isfinite(fit.fun) else math.inf)
+    if not (math.isfinite(best.fun) and np.isfinite(best.x).all()):
+        raise FitFailed("the likelihood is not finite anywhere near the prior")
+    return Hyperparameters.at(best.x)
+
+
+def _starts(d: int, start: Mapping[str, Any]) -> list[Floats]:
+    remembered = start.get("theta")
+    if remembered is not None and len(remembered) == d + 3:
+        return [np.asarray(remembered, dtype=np.float64)]
+    centre = _length_centre(d)
+    rest = [SIGNAL_CENTRE, SIGNAL_CENTRE, math.log(1e-2)]
+    return [np.array([length] * d + rest) for length in (centre - 1, centre + 1)]
+
+
 @dataclass(frozen=True, slots=True)
 class GaussianProcess:
-    """A radial kernel over ordered columns times exponentiated Hamming over unordered ones, at the most probable
-    scales.
+    """A Matérn 5/2 kernel over all columns together plus one along each, times or plus an exponentiated Hamming kernel
+    over unordered ones, at the most probable scales.
     """
 
-    family: str = "matern52"
-
     def fit(self, evidence: Evidence) -> GaussianBelief:
-        return believe(evidence, self.most_probable(evidence), self.family)
-
-    def most_probable(self, evidence: Evidence) -> Hyperparameters:
-        """The hyperparameters that maximise likelihood times prior: from where an earlier fit ended, and from two
-        starts of our own if there was none; FitFailed if none gets anywhere.
-        """
-        d = evidence.X.shape[1]
-        bounds = np.log([[SHORTEST, LONGEST]] * d + [[LEAST_AMPLITUDE, MOST_AMPLITUDE], [LEAST_NOISE, MOST_NOISE]])
-
-        def loss(theta: Floats) -> tuple[float, Floats]:
-            likelihood, pull = log_evidence(evidence, Hyperparameters.at(theta), self.family)
-            prior, slope = log_prior(theta)
-            return -(likelihood.item() + prior), -(pull.numpy() + slope)
-
-        starts = [np.clip(start, *bounds.T) for start in _starts(evidence)]
-        fits = [minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds) for start in starts]
-        best = min(fits, key=lambda fit: fit.fun if math.isfinite(fit.fun) else math.inf)
-        if not (math.isfinite(best.fun) and np.isfinite(best.x).all()):
-            raise FitFailed("the likelihood is not finite anywhere near the prior")
-        return Hyperparameters.at(best.x)
+        likelihood = likelihood_of(evidence)
+        hyper = most_probable(likelihood, evidence.X.shape[1], evidence.start)
+        return believe(evidence, hyper)
 
 
-def _starts(evidence: Evidence) -> list[Floats]:
-    d = evidence.X.shape[1]
-    remembered = evidence.start.get("theta")
-    if remembered is not None and len(remembered) == d + 2:
-        return [np.asarray(remembered, dtype=np.float64)]
-    lengths = (_length_centre(d) - LENGTH_SPREAD**2, _length_centre(d) + 1)
-    return [np.array([length] * d + [0.0, math.log(1e-2)]) for length in lengths]
+def likelihood_of(evidence: Evidence) -> Likelihood:
+    noise = None if evidence.noise is None else evidence.noise.numpy()
+    return Likelihood(evidence.X.numpy(), evidence.y.numpy(), noise, evidence.unordered.numpy())
 
 
-def believe(evidence: Evidence, hyper: Hyperparameters, family: str = "matern52") -> GaussianBelief:
+def believe(evidence: Evidence, hyper: Hyperparameters) -> GaussianBelief:
     """The posterior under given hyperparameters."""
-    kernel = Kernel(hyper.lengths, evidence.unordered, FAMILIES[family])
-    noise = noises(evidence, hyper)
-    K = kernel.both(evidence.X, evidence.X)[0] * hyper.amplitude
-    mean = most_likely_mean(cholesky(K, noise), evidence.y)
-    return GaussianBelief.given(evidence.X, evidence.y[None], noise, mean, hyper, kernel)
+    covariance = Covariance(hyper, evidence.unordered.numpy())
+    X, y = evidence.X.numpy(), evidence.y.numpy()
+    noise = noise_of(None if evidence.noise is None else evidence.noise.numpy(), hyper, len(y))
+    factor = cholesky(covariance(X, X), hyper.signal + noise)
+    return GaussianBelief(X, y[None], noise, most_likely_mean(factor, y), covariance, factor)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GaussianBelief:
     """A Gaussian posterior, S of them where outcomes were imagined: they share the points and differ in outcomes.
 
-    `points` X (n, d) with `outcomes` y (S, n) and their `noise` (n,); `whitener` L⁻¹ (n, n), L the lower Cholesky
-    factor of K; `weights` = K⁻¹(y - μ) (S, n); `mean` μ ().
+    `X` (n, d) with `outcomes` (S, n) and their `noise` (n,); `mean` μ; `factor` the lower Cholesky factor (n, n) of K.
     """
 
-    points: Tensor
-    outcomes: Tensor
-    noise: Tensor
-    mean: Tensor
-    hyper: Hyperparameters
-    kernel: Kernel
-    whitener: Tensor
-    weights: Tensor
-    incumbent: Tensor
+    X: Floats
+    outcomes: Floats
+    noise: Floats
+    mean: float
+    covariance: Covariance
+    factor: Floats
 
-    @classmethod
-    def given(
-        cls, X: Tensor, y: Tensor, noise: Tensor, mean: Tensor, hyper: Hyperparameters, kernel: Kernel
-    ) -> GaussianBelief:
-        """Conditioned on outcomes y (S, n) at X (n, d) around the constant `mean`."""
-        K = kernel.both(X, X)[0] * hyper.amplitude
-        L = cholesky(K, noise)
-        weights = torch.cholesky_solve((y - mean).T, L).T
-        whitener = torch.linalg.solve_triangular(L, torch.eye(len(L), dtype=L.dtype), upper=False)
-        return cls(X, y, noise, mean, hyper, kernel, whitener, weights, (mean + weights @ K).amax(1))
+    @cached_property
+    def points(self) -> Tensor:
+        return torch.from_numpy(self.X)
+
+    @cached_property
+    def weights(self) -> Floats:
+        """K⁻¹(y - μ) (S, n)."""
+        return np.ascontiguousarray(lapack.dpotrs(self.factor, (self.outcomes - self.mean).T, lower=1)[0].T)
+
+    @cached_property
+    def _whitener(self) -> Floats:
+        """L⁻¹ᵀ (n, n)."""
+        return np.ascontiguousarray(whitened(self.factor, np.eye(len(self.X))).T)
+
+    @cached_property
+    def _whitened_residuals(self) -> Floats:
+        """L⁻¹(y - μ) (n, S)."""
+        return whitened(self.factor, (self.outcomes - self.mean).T)
+
+    @cached_property
+    def incumbent(self) -> Tensor:
+        return torch.from_numpy(self.means(self.X).max(axis=1))
 
     @property
     def fit(self) -> Mapping[str, Any]:
-        theta = torch.cat([self.hyper.lengths, self.hyper.amplitude[None], self.hyper.noise[None]]).log()
-        return {"theta": [round(value, 4) for value in theta.tolist()]}
+        return {"theta": [round(float(value), 4) for value in self.covariance.hyper.theta]}
+
+    def means(self, x: Floats) -> Floats:
+        """Posterior means (S, m)."""
+        return self.mean + self.weights @ self.covariance(self.X, x)
+
+    def sloped(self, x: Floats) -> tuple[Floats, Floats, Back]:
+        """Means (S, m) and deviations (m,) at x (m, d), and the way back from their slopes to those of x."""
+        k, G = self.covariance.sloped(x, self.X)  # (m, n), (d, m, n)
+        mean, sd, half = self._moments(k)
+
+        def back(by_mean: Floats, by_sd: Floats) -> Floats:
+            pull = by_mean.T @ self.weights - (by_sd / sd)[:, None] * (half @ self._whitener.T)  # (m, n)
+            slopes: Floats = np.einsum("jmn,mn->mj", G, pull)
+            return slopes
+
+        return mean, sd, back
+
+    def _moments(self, k: Floats) -> tuple[Floats, Floats, Floats]:
+        """Means (S, m) and deviations (m,) from covariances k (m, n) with the points; and L⁻¹k (m, n)."""
+        half = k @ self._whitener
+        variance = self.covariance.hyper.signal - np.einsum("mn,mn->m", half, half)
+        return self.mean + self.weights @ k.T, np.sqrt(np.maximum(variance, LEAST_VARIANCE)), half
+
+    def moments(self, x: Floats) -> tuple[Floats, Floats]:
+        """Means (S, m) and deviations (m,) at x (m, d)."""
+        mean, sd, _ = self._moments(self.covariance(x, self.X))
+        return mean, sd
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        k = self.hyper.amplitude * self.kernel(self.points, x)  # (n, m)
-        explained = (self.whitener @ k).square().sum(0, keepdim=True)
-        return self.mean + self.weights @ k, (self.hyper.amplitude - explained).clamp_min(LEAST_VARIANCE).sqrt()
+        mean, sd = _Posterior.apply(x, self)  # type: ignore[no-untyped-call]
+        return mean, sd
 
     def joint(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        b, q, d = x.shape
-        k = self.hyper.amplitude * self.kernel(self.points, x.reshape(b * q, d))  # (n, bq)
-        half = (self.whitener @ k).reshape(-1, b, q).movedim(0, 1)  # (b, n, q)
-        covariance = self.hyper.amplitude * self.kernel(x, x) - half.mT @ half
-        return (self.mean + self.weights @ k).reshape(-1, b, q), covariance[None]
+        mean, covariance = _Joint.apply(x, self)  # type: ignore[no-untyped-call]
+        return mean, covariance
 
     def imagine(self, x: Tensor, paths: int, rng: torch.Generator, *, noiseless: bool = False) -> Belief:
-        mean, covariance = self.joint(x[None])
-        noise = torch.full((len(x),), LEAST_NOISE if noiseless else self.hyper.noise.item(), dtype=x.dtype)
-        chance = torch.randn(paths, len(x), generator=rng, dtype=x.dtype)
-        drawn = mean[:, 0] + chance @ cholesky(covariance[0, 0], noise).T
-        return GaussianBelief.given(
-            torch.cat([self.points, x]),
-            torch.cat([self.outcomes.expand(paths, -1), drawn], dim=1),
-            torch.cat([self.noise, noise]),
-            self.mean,
-            self.hyper,
-            self.kernel,
-        )
+        mean, covariance = (part.numpy() for part in self.joint(x.detach()[None]))
+        noise = np.full(len(x), LEAST_NOISE if noiseless else max(self.covariance.hyper.noise, LEAST_NOISE))
+        chance = torch.randn(paths, len(x), generator=rng, dtype=torch.float64).numpy()
+        spread = np.tril(cholesky(covariance[0, 0], covariance[0, 0].diagonal() + noise))
+        X = np.concatenate([self.X, x.numpy()])
+        outcomes = np.broadcast_to(self.outcomes, (paths, len(self.X)))
+        outcomes = np.concatenate([outcomes, mean[:, 0] + chance @ spread.T], axis=1)
+        noise = np.concatenate([self.noise, noise])
+        factor = cholesky(self.covariance(X, X), self.covariance.hyper.signal + noise)
+        return GaussianBelief(X, outcomes, noise, self.mean, self.covariance, factor)
 
 
-def most_likely_mean(L: Tensor, y: Tensor) -> Tensor:
-    """1ᵀK⁻¹y / 1ᵀK⁻¹1 (), from the Cholesky factor L of K."""
-    white = torch.linalg.solve_triangular(L, torch.stack([y, torch.ones_like(y)], dim=1), upper=False)  # (n, 2)
-    mean: Tensor = (white[:, 0] @ white[:, 1]) / white[:, 1].square().sum()
-    return mean
+class _Posterior(torch.autograd.Function):
+    """`GaussianBelief.posterior` with its slopes written out."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, belief: GaussianBelief) -> tuple[Tensor, Tensor]:
+        if ctx.needs_input_grad[0]:
+            mean, sd, ctx.back = belief.sloped(x.numpy())
+        else:
+            mean, sd = belief.moments(x.numpy())
+        return torch.from_numpy(mean), torch.from_numpy(sd)[None]
+
+    @staticmethod
+    def backward(ctx: Any, *pulls: Tensor) -> tuple[Tensor, None]:
+        by_mean, by_sd = pulls
+        return torch.from_numpy(ctx.back(by_mean.numpy(), by_sd[0].numpy())), None
 
 
-def cholesky(K: Tensor, noise: Tensor) -> Tensor:
-    """The lower factor of K + diag(noise), with growing jitter where rounding asks for it; FitFailed if 1e-3 of the
-    largest variance is not enough.
-    """
-    scale = K.diagonal().amax()
-    for jitter in (0.0, 1e-8, 1e-6, 1e-4, 1e-3):
-        factor = torch.linalg.cholesky_ex(K + torch.diag(noise + jitter * scale))
-        L: Tensor = factor.L
-        if not factor.info and bool(L.isfinite().all()):
-            return L
-    raise FitFailed("the covariance is not positive definite")
+class _Joint(torch.autograd.Function):
+    """`GaussianBelief.joint` with its slopes written out."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, belief: GaussianBelief) -> tuple[Tensor, Tensor]:
+        rows = x.numpy()
+        b, q, d = rows.shape
+        half = belief.covariance(rows.reshape(b * q, d), belief.X) @ belief._whitener
+        mean = (belief.mean + half @ belief._whitened_residuals).T.reshape(-1, b, q)
+        half = half.reshape(b, q, -1)
+        ctx.rows, ctx.belief, ctx.half = rows, belief, half
+        covariance = belief.covariance(rows, rows) - half @ half.transpose(0, 2, 1)
+        return torch.from_numpy(mean), torch.from_numpy(covariance)[None]
+
+    @staticmethod
+    def backward(ctx: Any, *pulls: Tensor) -> tuple[Tensor, None]:
+        """With P + Pᵀ = Q:  ∂/∂x tr(P C) = Σ_j Q_ij ∂k(x_i, x_j)/∂x_i - Σ_n (Q half Lᵀ⁻¹)_in ∂k(x_i, X_n)/∂x_i"""
+        by_mean, by_covariance = (pull.numpy() for pull in pulls)
+        belief, half = ctx.belief, ctx.half
+        b, q, d = ctx.rows.shape
+        both = by_covariance[0] + by_covariance[0].transpose(0, 2, 1)
+        pull = np.einsum("sbq,sn->bqn", by_mean, belief.weights) - (both @ half) @ belief._whitener.T
+        _, toward = belief.covariance.sloped(ctx.rows.reshape(b * q, d), belief.X)
+        _, among = belief.covariance.sloped(ctx.rows, ctx.rows)
+        slope = np.einsum("jmn,mn->mj", toward, pull.reshape(b * q, -1)).reshape(b, q, d)
+        return torch.from_numpy(slope + np.einsum("jbmn,bmn->bmj", among, both)), None

@@ -1,103 +1,146 @@
-"""Correlations between points of the unit cube: a radial family over ordered columns, Hamming over unordered ones."""
+"""Covariances between points of the unit cube: all columns at once, plus each by itself. Written out in numpy, slopes
+and all, because at a hundred points most of the time of an automatic derivative is spent between its operations.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..numerics import Floats
+
+Mask = NDArray[np.bool_]
+
+
+def matern52(s: Floats) -> tuple[Floats, Floats]:
+    """ρ and g = -2 dρ/ds of scaled squared distances s ≥ 0, any shape; s is overwritten.
+
+    ρ = (1 + r + r²/3) e^(-r),  g = 5/3 (1 + r) e^(-r),  r = √(5s)          Rasmussen and Williams 2006, eq. (4.17)
+    """
+    r = np.sqrt(np.multiply(s, 5.0, out=s), out=s)
+    decay = np.exp(-r)
+    g = r + 1.0
+    g *= decay
+    rho = np.multiply(r, r, out=r)
+    rho /= 3.0
+    rho *= decay
+    rho += g
+    g *= 5.0 / 3.0
+    return rho, g
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
-    """A correlation as a function of the scaled squared distance s ≥ 0 and of the Hamming distance h ≥ 0.
+class Hyperparameters:
+    """Length scales ℓ (d,), variances of the joint and of the additive part, and of the noise: all positive.
 
-    `both(s, h)` gives k = ρ(s) exp(-h) and g = -2 ∂k/∂s, each of the shape of s; it may overwrite s.
+    As a vector θ (d + 3,) by their logarithms, in this order.
     """
 
-    name: str
-    both: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+    lengths: Floats
+    joint: float
+    additive: float
+    noise: float
 
+    @classmethod
+    def at(cls, theta: Floats) -> Hyperparameters:
+        *lengths, joint, additive, noise = np.exp(theta)
+        return cls(np.array(lengths), float(joint), float(additive), float(noise))
 
-def _matern52(s: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
-    """k = (1 + r + r²/3) e^(-r),  g = 5/3 (1 + r) e^(-r),  r = √(5s)       Rasmussen and Williams 2006, eq. (4.17)"""
-    r = s.mul_(5).clamp_min_(1e-20).sqrt_()
-    decay = torch.exp(-r) if h is None else torch.exp(-r - h)
-    g = torch.addcmul(decay, r, decay)
-    k = torch.addcmul(g, r.square_(), decay, value=1 / 3)
-    return k, g.mul_(5 / 3)
+    @property
+    def theta(self) -> Floats:
+        return np.log([*self.lengths, self.joint, self.additive, self.noise])
 
-
-def _gaussian(s: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
-    """k = g = e^(-s/2)       Rasmussen and Williams 2006, eq. (4.9)"""
-    k = s.mul_(-0.5) if h is None else s.mul_(-0.5).sub_(h)
-    k = k.exp_()
-    return k, k.clone()
-
-
-FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {family.name: family for family in (Family("matern52", _matern52), Family("gaussian", _gaussian))}
-)
+    @property
+    def signal(self) -> float:
+        """The variance of the function, noise left out."""
+        return self.joint + self.additive
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
-    """k(a, b) = ρ(Σ_ordered (a_j - b_j)² / ℓ_j²) exp(-Σ_unordered [a_j ≠ b_j] / ℓ_j), a correlation.
+class Covariance:
+    """k(a, b) = A ρ(Σ_o s_j) exp(-Σ_u h_j) + B/d [Σ_o ρ(d s_j) + Σ_u exp(-h_j)]
 
-    `lengths` (d,) are in edges of the cube, `unordered` (d,) is a mask.
+    s_j = (a_j - b_j)² / ℓ_j² in ordered columns o, h_j = [a_j ≠ b_j] / ℓ_j in `unordered` ones u (d,), A = joint,
+    B = additive. The additive part lets few points tell the course along every column; its scales are shorter by √d,
+    as one column's share of a distance is.                 Duvenaud, Nickisch and Rasmussen 2011, first and last order
     """
 
-    lengths: Tensor
-    unordered: Tensor
-    family: Family = FAMILIES["matern52"]
+    hyper: Hyperparameters
+    unordered: Mask
 
-    def both(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Correlations k and slopes g = -2 ∂k/∂s (m, n) between rows a (m, d) and b (n, d), without gradients."""
-        return self.family.both(self._squared(a, b), self._hamming(a, b))
+    def __call__(self, a: Floats, b: Floats) -> Floats:
+        """Covariances (…, m, n) between rows a (…, m, d) and b (…, n, d)."""
+        return self.total(self.parts(self._gaps(_apart(a, b))))
 
-    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        """Correlations (m, n), or (…, m, n) for batches of rows; differentiable in the ordered columns."""
-        k: Tensor = _Correlation.apply(a, b, self)  # type: ignore[no-untyped-call]
-        return k
+    def sloped(self, a: Floats, b: Floats) -> tuple[Floats, Floats]:
+        """Covariances k (…, m, n), and ∂k/∂a_j (d, …, m, n); zero in unordered columns."""
+        apart = _apart(a, b)
+        parts = self.parts(self._gaps(apart))
+        k, weights = self.total(parts), self.pulls(parts)
+        apart[self.unordered] = 0.0
+        weights *= apart
+        weights *= -_beside(np.square(1.0 / self.hyper.lengths), weights)
+        return k, weights
 
-    def push(self, a: Tensor, b: Tensor, pull: Tensor) -> Tensor:
-        """Σ_b pull_ab ∂s_ab/∂a · (-½) (m, d): what a slope of `pull` (m, n) in -½ s means for the rows a (m, d)."""
-        moved = (pull @ b - a * pull.sum(-1, keepdim=True)) / self.lengths.square()
-        return torch.where(self.unordered, torch.zeros_like(moved), moved)
+    def total(self, parts: Parts) -> Floats:
+        """The covariance (…) that parts make."""
+        total: Floats = self.hyper.joint * parts.joint + self.hyper.additive / len(parts.each) * parts.each.sum(0)
+        return total
 
-    def _squared(self, a: Tensor, b: Tensor) -> Tensor:
-        """The scaled squared distances s (…, m, n) ≥ 0 over ordered columns."""
-        inverse = torch.where(self.unordered, torch.zeros_like(self.lengths), self.lengths.reciprocal())
-        x, z = (a - 0.5) * inverse, (b - 0.5) * inverse  # around the centre, so that less is lost in the difference
-        s = x @ z.transpose(-1, -2)
-        s.mul_(-2).add_(x.square().sum(-1, keepdim=True)).add_(z.square().sum(-1).unsqueeze(-2))
-        return s.clamp_min_(0)
+    def pulls(self, parts: Parts) -> Floats:
+        """-2 ∂k/∂s_j (d, …) in ordered columns, -∂k/∂h_j in unordered ones."""
+        pulls = parts.slopes
+        pulls *= self.hyper.additive
+        pulls += self.hyper.joint * parts.slope
+        if self.unordered.any():
+            each = parts.each[self.unordered]
+            pulls[self.unordered] = self.hyper.joint * parts.joint + self.hyper.additive / len(parts.each) * each
+        return pulls
 
-    def _hamming(self, a: Tensor, b: Tensor) -> Tensor | None:
-        """h (…, m, n); None without unordered columns."""
-        if not self.unordered.any():
-            return None
-        apart = a[..., :, None, self.unordered] != b[..., None, :, self.unordered]
-        return apart.to(a.dtype) @ self.lengths[self.unordered].reciprocal()
+    def parts(self, gaps: Floats) -> Parts:
+        """The parts of the covariance between points with `gaps` (d, …): (a_j - b_j)², [a_j ≠ b_j] if unordered."""
+        d = len(gaps)
+        names = self.unordered
+        s = gaps * _beside(np.square(1.0 / self.hyper.lengths), gaps)
+        if not names.any():
+            joint, slope = matern52(s.sum(0))
+            s *= d
+            return Parts(joint, slope, *matern52(s))
+        h = gaps[names] / _beside(self.hyper.lengths[names], gaps)
+        s[names] = 0.0
+        joint, slope = matern52(s.sum(0))
+        decay = np.exp(-h.sum(0))
+        s *= d
+        each, slopes = matern52(s)
+        each[names] = np.exp(-h)
+        return Parts(joint * decay, slope * decay, each, slopes)
+
+    def _gaps(self, apart: Floats) -> Floats:
+        gaps = np.square(apart)
+        if self.unordered.any():
+            gaps[self.unordered] = gaps[self.unordered] != 0
+        return gaps
 
 
-class _Correlation(torch.autograd.Function):
-    """The kernel with its slopes written out: a handful of operations forwards and back."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The correlation of all columns together and its g (…); those of each column by itself and their g (d, …)."""
 
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, a: Tensor, b: Tensor, kernel: Kernel) -> Tensor:
-        k, g = kernel.both(a, b)
-        ctx.save_for_backward(a, b, g)
-        ctx.kernel = kernel  # type: ignore[attr-defined]
-        return k
+    joint: Floats
+    slope: Floats
+    each: Floats
+    slopes: Floats
 
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *pulls: Tensor) -> tuple[Tensor | None, ...]:
-        a, b, g = ctx.saved_tensors  # type: ignore[attr-defined]
-        kernel: Kernel = ctx.kernel  # type: ignore[attr-defined]
-        pull = pulls[0] * g
-        for_a = kernel.push(a, b, pull) if ctx.needs_input_grad[0] else None  # type: ignore[attr-defined]
-        for_b = kernel.push(b, a, pull.transpose(-1, -2)) if ctx.needs_input_grad[1] else None  # type: ignore[attr-defined]
-        return for_a, for_b, None
+
+def _apart(a: Floats, b: Floats) -> Floats:
+    """a_j - b_j (d, …, m, n) of rows a (…, m, d) and b (…, n, d)."""
+    return np.moveaxis(a, -1, 0)[..., :, None] - np.moveaxis(b, -1, 0)[..., None, :]
+
+
+def _beside(columns: Floats, array: Floats) -> Floats:
+    """Numbers by column (d,), shaped to multiply an array (d, …)."""
+    return columns.reshape(-1, *[1] * (array.ndim - 1))
