@@ -17,10 +17,10 @@ from .database import create_engine, database_url, migrate
 from .events.routes import router as events
 from .express import ExpressLane
 from .idempotency import Replay, send_replay
+from .insights.routes import router as insights
 from .middleware import LoopbackGuard, Observer, TooLarge
 from .services import Services, utc_now
 from .settings import Settings
-from .studies.best import router as best
 from .studies.routes import router as studies
 from .system import operations
 from .system import router as system
@@ -59,7 +59,7 @@ def create_app(settings: Settings | None = None, clock: Callable[[], datetime] =
         responses={"default": errors.DOCUMENTED},
         generate_unique_id_function=lambda route: route.name,
     )
-    for router in (studies, best, trials, curves, comparisons, transfer, events, system):
+    for router in (studies, insights, trials, curves, comparisons, transfer, events, system):
         app.include_router(router, prefix=API)
     app.include_router(operations)
     errors.install(app)

@@ -25,6 +25,7 @@ from .engine.workers import Workers
 from .errors import NotFound
 from .events.announcer import Announcer
 from .idempotency import Once
+from .insights.service import Insights
 from .settings import Settings
 from .studies.service import resolve
 from .trials.changes import study_of
@@ -56,13 +57,14 @@ class Services:
         self.announcer = Announcer(database, url)
         self.desk = Desk(database, self.snapshots, self.announcer, clock, settings.max_losses)
         self.engine = self._engine(settings)
+        self.insights = Insights(self.engine)
         self.names: _Recent[tuple[str, str]] = _Recent()
         self.owners: _Recent[uuid.UUID] = _Recent()
 
     def _engine(self, settings: Settings) -> Engine:
-        if settings.engine == "remote":
-            return RemoteEngine(self.database, self.announcer)
         workers = Workers(settings.engine_workers, settings.engine_recycle)
+        if settings.engine == "remote":
+            return RemoteEngine(self.database, self.announcer, workers)
         return LocalEngine(self.database, self.snapshots, self.announcer, workers)
 
     @contextlib.asynccontextmanager
@@ -76,6 +78,7 @@ class Services:
                 yield
         finally:
             await end(chores)
+            await self.insights.close()
             await self.engine.close()
 
     async def _sweep(self) -> None:
@@ -166,6 +169,7 @@ class Services:
     def forget(self, study_id: uuid.UUID) -> None:
         """The study was deleted."""
         self.snapshots.forget(study_id)
+        self.insights.forget(study_id)
         self.announcer.touch(study_id)
 
 

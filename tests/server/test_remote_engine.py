@@ -144,3 +144,13 @@ def test_a_study_whose_candidates_are_used_up_is_completed(front):
 
 def test_the_server_says_that_its_engine_is_elsewhere(front):
     assert front.get("/system").json()["engine"]["executor"] == "remote"
+
+
+def test_what_people_ask_of_a_model_is_answered_without_a_worker_elsewhere(front):
+    """By a worker process of the server's own, which starts when it is first needed."""
+    study = front.create(policy={"name": "bayes", "warmup": 4})
+    trials = [{"params": {"lr": 0.1 * i}, "state": "COMPLETED", "values": {"loss": i % 5}} for i in range(1, 11)]
+    assert front.post(f"/studies/{study['id']}/trials", {"trials": trials}).is_success
+    best = front.get(f"/studies/{study['id']}/best").json()
+    assert best["recommended"]["sd"]["loss"] > 0
+    assert front.get(f"/studies/{study['id']}/importances").json()["importances"] == {"lr": 1.0}

@@ -547,7 +547,7 @@ def test_a_list_shows_the_fields_that_are_asked_for(house, must, listed):
 def test_the_best_is_the_best_seen_and_the_one_to_use(house, must):
     study = house.create(objectives=BEST, resource=EPOCHS)
     path = f"/studies/{study['id']}/best"
-    assert must(house.get(path)) == {"observed": None, "recommended": None}
+    assert must(house.get(path)) == {"observed": None, "recommended": None, "advice": None, "pareto": None}
     flash, steady = (house.lease(study, worker) for worker in "ab")
     must(house.report(flash, 1, value=0.1))
     must(house.tell(flash, state="PRUNED"))

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from pydantic_core import to_json
@@ -31,6 +31,8 @@ from .snapshots import Snapshots
 from .workers import Workers
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 _LOCK = text("SELECT pg_advisory_lock(hashtextextended(:study, 0))")
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:study, 0))")
@@ -60,7 +62,7 @@ def compute(policy: Mapping[str, Any], study: Study, count: int, seed: int) -> l
     return build(policy, study.definition).suggest(study, count, seed)
 
 
-def recommend(policy: Mapping[str, Any], study: Study) -> Recommendation | None:
+def recommend(study: Study, policy: Mapping[str, Any]) -> Recommendation | None:
     """Runs in a worker process."""
     return build(policy, study.definition).recommend(study)
 
@@ -71,11 +73,11 @@ class Elsewhere(TryLater):
 
 class Engine(Protocol):
     """Fills shelves and answers for models. `replenish` returns how many fresh suggestions it found or made for asks
-    in `context`.
+    in `context`; `consult` calls a function of the core in a worker process.
     """
 
     async def replenish(self, study_id: uuid.UUID, count: int, context: Params) -> int: ...
-    async def recommend(self, policy: Policy, spec: Mapping[str, Any], study: Study) -> Recommendation | None: ...
+    async def consult(self, function: Callable[..., T], *args: Any) -> T: ...
     def nudge(self, study_id: uuid.UUID) -> None: ...
     def describe(self) -> dict[str, Any]: ...
     async def close(self) -> None: ...
@@ -204,11 +206,9 @@ class LocalEngine:
         self._announcer.touch(record.id)
         return len(rows)
 
-    async def recommend(self, policy: Policy, spec: Mapping[str, Any], study: Study) -> Recommendation | None:
-        """The policy's recommendation, from a worker where it takes a model."""
-        if policy.is_light(study):
-            return policy.recommend(study)
-        return await self.workers.run(recommend, spec, study)
+    async def consult(self, function: Callable[..., T], *args: Any) -> T:
+        """Calls a function of the core in a worker process."""
+        return await self.workers.run(function, *args)
 
     def describe(self) -> dict[str, Any]:
         return {"executor": "local", "workers": self.workers.count}

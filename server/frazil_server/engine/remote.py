@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import uuid
-from collections.abc import Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import structlog
 from pydantic_core import from_json, to_json
@@ -20,8 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from frazil_tuner.errors import FrazilError, TryLater
-from frazil_tuner.history import Params, Study
-from frazil_tuner.policies import Policy, Recommendation
+from frazil_tuner.history import Params
 
 from ..database import create_engine, database_url, migrate, transaction
 from ..events.announcer import Announcer
@@ -31,6 +30,8 @@ from .snapshots import Snapshots
 from .workers import Workers
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 DEMAND, SUPPLY = "frazil_demand", "frazil_supply"
 FAILED = "failed"
@@ -68,10 +69,11 @@ class _Errands:
 
 
 class RemoteEngine:
-    """Leaves the computing to workers. Make it before `announcer` runs."""
+    """Leaves suggestions to workers elsewhere; `workers` answer what people ask. Make it before `announcer` runs."""
 
-    def __init__(self, database: AsyncEngine, announcer: Announcer) -> None:
+    def __init__(self, database: AsyncEngine, announcer: Announcer, workers: Workers) -> None:
         self._database = database
+        self._workers = workers
         self._waiting: dict[str, asyncio.Future[int]] = {}
         self._errands = _Errands()
         announcer.hear(SUPPLY, self._supplied)
@@ -104,15 +106,18 @@ class RemoteEngine:
     def nudge(self, study_id: uuid.UUID) -> None:
         self._errands.run(_say(self._database, DEMAND, study_id, "-", 0, "{}"))
 
-    async def recommend(self, policy: Policy, spec: Mapping[str, Any], study: Study) -> Recommendation | None:
-        """Without worker processes of its own it can only give a model-free answer."""
-        return policy.recommend(study) if policy.is_light(study) else None
+    async def consult(self, function: Callable[..., T], *args: Any) -> T:
+        """Calls a function of the core in a worker process of this server's own, which starts when it is first needed:
+        only suggestions are computed elsewhere.
+        """
+        return await self._workers.run(function, *args)
 
     def describe(self) -> dict[str, Any]:
         return {"executor": "remote", "workers": 0}
 
     async def close(self) -> None:
         await self._errands.close()
+        self._workers.close()
 
 
 class Attendant:

@@ -1,58 +1,99 @@
-"""The best of a study: the best value seen, and the trial its policy would use."""
+"""The best of a study: what was observed, what its model recommends, and whether going on is worth it."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from frazil_tuner.errors import Conflict
+from frazil_tuner.history import Study
+from frazil_tuner.insights import advice
+from frazil_tuner.policies import Recommendation
 
 from .. import wire
-from ..database import Connection
-from ..services import services
+from ..database import transaction
+from ..engine.engine import recommend
+from ..services import Services
+from ..studies.definitions import is_compared
 from ..trials import views
-from ..trials.ledger import Ledger
-from ..trials.schemas import TrialOut
-from .routes import StudyId
-
-router = APIRouter(prefix="/studies", tags=["studies"])
+from .service import Sight
 
 
-class Observed(BaseModel):
-    trial: TrialOut
-    values: dict[str, Any]
-
-
-class Recommended(BaseModel):
-    trial: TrialOut
-    mean: dict[str, Any]
-    sd: dict[str, Any]
-
-
-class BestOut(BaseModel):
-    observed: Observed | None
-    recommended: Recommended | None
-
-
-@router.get("/{study}/best", response_model=BestOut)
-async def get_best(study_id: StudyId, connection: Connection, request: Request) -> Response:
-    """The best value seen at any step, and what the model recommends at the full resource; null before there is one."""
-    service = services(request)
-    ledger = await Ledger.open(connection, study_id, lock=False)
-    objective = ledger.study.definition["objectives"][0]
-    observed = await views.best(connection, study_id, objective["direction"])
-    look = await service.snapshots.look(connection, ledger.study)
-    study = await service.snapshots.study(connection, ledger.study, look)
-    policy = service.snapshots.policy(ledger.study, look.definition)
-    recommendation = await service.engine.recommend(policy, ledger.study.policy, study)
-    metric = objective["metric"]
-    answer: dict[str, Any] = {"observed": None, "recommended": None}
-    if observed is not None:
-        answer["observed"] = {"trial": observed, "values": {metric: observed["objective"]}}
-    if recommendation is not None:
-        answer["recommended"] = {
-            "trial": await views.by_number(connection, study_id, recommendation.number),
-            "mean": wire.numbers(recommendation.mean),
-            "sd": wire.numbers(recommendation.sd),
+async def best_of(service: Services, sight: Sight, tolerance: float | None) -> dict[str, Any]:
+    """The answer as it travels; null for what there is not, or not yet."""
+    recommended = await _recommended(service, sight)
+    advised = await _advice(service, sight, tolerance)
+    several = len(sight.study.objectives) > 1
+    async with transaction(service.database) as connection:
+        return {
+            "observed": await _observed(connection, sight),
+            "recommended": recommended and await _with_trial(connection, sight, recommended),
+            "advice": advised,
+            "pareto": f"/api/v1/studies/{sight.record.id}/pareto" if several else None,
         }
-    return wire.Json(answer)
+
+
+async def _recommended(service: Services, sight: Sight) -> Recommendation | None:
+    """The policy's recommendation, from a worker where it takes a model."""
+    if sight.is_light:
+        return sight.policy.recommend(sight.study)
+    found: Recommendation | None = await service.insights.ask(sight, recommend, sight.record.policy)
+    return found
+
+
+async def _with_trial(connection: AsyncConnection, sight: Sight, recommended: Recommendation) -> dict[str, Any]:
+    return {
+        "trial": await views.by_number(connection, sight.record.id, recommended.number),
+        "mean": wire.numbers(recommended.mean),
+        "sd": wire.numbers(recommended.sd),
+    }
+
+
+async def _advice(service: Services, sight: Sight, tolerance: float | None) -> dict[str, Any] | None:
+    """Advice on stopping, for studies of one objective with a model; None before there is enough to judge by."""
+    if len(sight.study.objectives) > 1 or is_compared(sight.record.definition) or sight.is_light:
+        return None
+    try:
+        found = await service.insights.ask(sight, advice, tolerance)
+    except Conflict:
+        return None
+    numbers = {name: found[name] for name in ("expected_gain", "regret_bound", "threshold")}
+    return {"stop": found["advice"] == "stop", "reason": found["sentence"], **numbers}
+
+
+async def _observed(connection: AsyncConnection, sight: Sight) -> dict[str, Any] | None:
+    """The best value seen at any step, within all constraints; none of a study with several objectives or rankings."""
+    study = sight.study
+    if len(study.objectives) > 1 or is_compared(sight.record.definition):
+        return None
+    if study.definition.outcome_constraints:
+        number = _best_feasible(study)
+        trial = None if number is None else await views.by_number(connection, sight.record.id, number)
+    else:
+        trial = await views.best(connection, sight.record.id, study.objective.direction)
+    if trial is None:
+        return None
+    return {"trial": trial, "values": _values(study, trial)}
+
+
+def _best_feasible(study: Study) -> int | None:
+    """The trial with the best finite score among those that meet every outcome constraint; the earliest of equals."""
+    scored = [
+        (score, -trial.number)
+        for trial in study.trials
+        if not trial.excluded
+        and (score := trial.score(study.objective)) is not None
+        and math.isfinite(score)
+        and trial.satisfies(study.definition.outcome_constraints)
+    ]
+    return -max(scored)[1] if scored else None
+
+
+def _values(study: Study, trial: dict[str, Any]) -> dict[str, Any]:
+    """What the trial came to in every metric that decides; the objective as the database has it at this moment."""
+    known = study.trials[trial["number"]] if trial["number"] < len(study.trials) else None
+    others = {metric: known and known.value(metric) for metric in study.definition.metrics}
+    values = {metric: wire.number(value) for metric, value in others.items() if value is not None}
+    return values | {study.objective.metric: trial["objective"]}

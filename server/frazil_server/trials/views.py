@@ -149,6 +149,13 @@ async def by_number(connection: AsyncConnection, study_id: uuid.UUID, number: in
     return view(row)
 
 
+async def by_numbers(
+    connection: AsyncConnection, study_id: uuid.UUID, numbers: Collection[int]
+) -> dict[int, dict[str, Any]]:
+    query = _TRIALS.where(Trial.study_id == study_id, Trial.number.in_(numbers))
+    return {row.number: view(row) for row in await connection.execute(query)}
+
+
 async def curves(connection: AsyncConnection, trial_id: uuid.UUID, metric: str | None) -> dict[str, Any]:
     """A trial's curves, or the one of `metric`. Raises `NotFound`, or `Refused` for a metric nobody declared."""
     query = select(Study.definition).join(Trial, Trial.study_id == Study.id).where(Trial.id == trial_id)

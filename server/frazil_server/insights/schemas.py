@@ -1,0 +1,99 @@
+"""What travels about what a study has taught."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from ..trials.schemas import TrialOut
+from ..wire import Strict
+
+
+class Observed(BaseModel):
+    trial: TrialOut
+    values: dict[str, Any]
+
+
+class Recommended(BaseModel):
+    trial: TrialOut
+    mean: dict[str, Any]
+    sd: dict[str, Any] = Field(description="Empty where the policy has no model.")
+
+
+class Advice(BaseModel):
+    stop: bool
+    reason: str
+    expected_gain: float | None = Field(description="What the next trial is expected to add to the best.")
+    regret_bound: float | None = Field(description="How far the best is from the best there is, at most.")
+    threshold: float = Field(description="The difference that does not matter.")
+
+
+class BestOut(BaseModel):
+    observed: Observed | None = Field(description="Of a study with one objective that is learned from values.")
+    recommended: Recommended | None
+    advice: Advice | None = Field(description="Where there is a model, and enough to judge by.")
+    pareto: str | None = Field(description="Where the best trade-offs are, of a study with several objectives.")
+
+
+class ParetoItem(BaseModel):
+    trial: TrialOut
+    values: dict[str, float]
+
+
+class ParetoOut(BaseModel):
+    items: list[ParetoItem] = Field(description="Best in the first objective first.")
+    total: int
+    hypervolume: float | None
+    r2: float | None
+    reference: dict[str, float] | None = Field(description="The point from which the hypervolume is measured.")
+
+
+class ImportancesOut(BaseModel):
+    method: str
+    because: str
+    metric: str
+    observations: int
+    importances: dict[str, float]
+    first_order: dict[str, float] | None = None
+    total: dict[str, float] | None = None
+    interactions: dict[str, float] | None = None
+
+
+class PredictionsIn(Strict):
+    points: list[dict[str, Any]] = Field(min_length=1, max_length=10_000)
+
+
+class Predicted(BaseModel):
+    mean: list[Any]
+    sd: list[Any]
+    surrogate: str
+
+
+class Axis(BaseModel):
+    name: str
+    values: list[Any]
+
+
+class PredictionsOut(BaseModel):
+    """At points, or along one or two axes; or, for calibration, at trials that the model has not seen."""
+
+    points: list[dict[str, Any]] | None = None
+    metrics: dict[str, Predicted] | None = None
+    feasible: list[float] | None = Field(None, description="The probability of meeting all outcome constraints.")
+    base: dict[str, Any] | None = None
+    axes: list[Axis] | None = None
+    metric: str | None = None
+    folds: int | None = None
+    trials: list[dict[str, Any]] | None = None
+    coverage: dict[str, float] | None = None
+    log_score: Any = None
+    rmse: Any = None
+
+
+class RegretOut(BaseModel):
+    metric: str
+    trials: list[dict[str, Any]]
+    contexts: list[dict[str, Any]]
+    cumulative: float
+    mean_regret: float
