@@ -76,6 +76,13 @@ def test_the_incumbent_is_the_best_of_the_feasible_points() -> None:
     assert incumbent(limited).item() < incumbent(outlook()).item()
 
 
+def test_a_point_is_feasible_from_even_odds_on() -> None:
+    mean, sd = SLACK.posterior(X[4:5])
+    for deviations, feasible in ((0.1, False), (-0.1, True)):
+        bound = (mean + deviations * sd).item()
+        assert (X[4] in feasible_points(outlook(limits=(Limit(SLACK, bound),)))) is feasible
+
+
 def test_limits_multiply() -> None:
     both = log_feasibility(outlook(limits=(Limit(SLACK, 0.1), Limit(OBJECTIVE, 0.5))))(x)
     each = [log_feasibility(outlook(limits=(limit,)))(x) for limit in (Limit(SLACK, 0.1), Limit(OBJECTIVE, 0.5))]

@@ -12,6 +12,7 @@ from .lookahead import crossed, noise_variance
 from .normal import log_density, log_h, log_mean_exp, log_ndtr
 
 if TYPE_CHECKING:
+    from .lookahead import Crossed
     from .outlook import Outlook, Worth
 
 LOWEST = -40.0
@@ -22,48 +23,59 @@ LEAST_NOISE = 1e-6
 
 
 def max_value_entropy(outlook: Outlook) -> Worth:
-    """Log of what an observation at x tells of the optimum's value f*, in nats: GIBBON's lower bound, for one point.
+    """Log of what an observation at x tells of the optimum's value, in nats, averaged over draws of f.
 
-    log 1/D Σ_f* -½ log(1 - ρ² w(γ)),  γ = (f* - mean) / sd,  ρ² = sd² / (sd² + σ²)          Moss et al. 2021, eq. (10)
-
-    Max-value entropy search (Wang and Jegelka 2017), with the truncated outcome replaced by a normal of its variance.
+    Max-value entropy search (Wang and Jegelka 2017) by GIBBON's lower bound (Moss et al. 2021) for one point.
     """
-    belief, highest = outlook.belief, drawn_optima(outlook).values[:, None]  # (D, 1)
-    noise = _noise(outlook)
+    belief, noise = outlook.belief, _noise(outlook)
+    highest = drawn_optima(outlook).values
 
     def worth(x: Tensor) -> Tensor:
-        mean, sd = belief.posterior(x)
-        known = sd.square() / (sd.square() + noise)
-        return log_mean_exp(log_information(known.log() + log_narrowing((highest - mean) / sd)))
+        return log_mean_exp(log_told_of_value(*belief.posterior(x), noise, highest))
 
     return worth
+
+
+def log_told_of_value(mean: Tensor, sd: Tensor, noise: Tensor, highest: Tensor) -> Tensor:
+    """Log of the nats (D, m) that outcomes N(mean, sd² + σ²) tell if the function is nowhere above `highest` (D,).
+
+        -½ log(1 - ρ² w(γ)),  γ = (f* - mean) / sd,  ρ² = sd² / (sd² + σ²)                   Moss et al. 2021, eq. (10)
+
+    A truncated outcome's entropy is bounded by that of a normal of its variance. `mean` and `sd` are (D or 1, m).
+    """
+    share = 2 * sd.log() - (sd.square() + noise).log()
+    return log_information(share + log_narrowing((highest[:, None] - mean) / sd))
 
 
 def joint_entropy(outlook: Outlook) -> Worth:
-    """Log of what an observation at x tells of the optimum's place and value together, in nats, to second moments.
-
-    log 1/D Σ_(x*, f*) ½ log(var + σ²) - ½ log(var* (1 - w(γ)) + σ²),  γ = (f* - mean*) / √var*
-
-    where mean* and var* know that f(x*) = f*.       Hvarfner, Hutter and Nardi 2022, eq. (9); Tu et al. 2022, sec. 3.2
+    """Log of what an observation at x tells of the optimum's place and value together, in nats, averaged over draws
+    of f.                                                       Hvarfner, Hutter and Nardi 2022; Tu et al. 2022
     """
-    belief, optima = outlook.belief, drawn_optima(outlook)
-    places, highest = optima.places, optima.values[:, None]  # (D, d), (D, 1)
-    noise = _noise(outlook)
+    belief, optima, noise = outlook.belief, drawn_optima(outlook), _noise(outlook)
 
     def worth(x: Tensor) -> Tensor:
-        at = crossed(belief, x, places)
-        paths = len(places)
-        covariance = _own(at.covariance.expand(paths, -1, -1))  # (D, m)
-        variance_there = _own(at.variances.expand(paths, -1))[:, None]  # (D, 1)
-        surprise = highest - _own(at.means.expand(paths, -1))[:, None]
-        told = (covariance.square() / variance_there).minimum(at.variance * (1 - 1e-9))
-        left = at.variance - told
-        mean = at.mean + covariance / variance_there * surprise
-        narrowed = left.log() + log_narrowing((highest - mean) / left.sqrt())
-        gone = torch.logaddexp(told.clamp_min(1e-300).log(), narrowed)
-        return log_mean_exp(log_information(gone - (at.variance + noise).log()))
+        return log_mean_exp(log_told_of_optimum(crossed(belief, x, optima.places), noise, optima.values))
 
     return worth
+
+
+def log_told_of_optimum(at: Crossed, noise: Tensor, highest: Tensor) -> Tensor:
+    """Log of the nats (D, m) that an outcome at x tells if optimum s is f* = `highest` (D,), at the s-th of D places.
+
+        ½ log(var + σ²) - ½ log(var' (1 - w(γ)) + σ²),  γ = (f* - mean') / √var'          Hvarfner et al. 2022, eq. (9)
+
+    where mean' and var' know that f(x*) = f*, and a truncated outcome counts as a normal of its variance.
+    """
+    count = len(highest)
+    covariance = _own(at.covariance.expand(count, -1, -1))  # (D, m)
+    variance_there = _own(at.variances.expand(count, -1))[:, None]  # (D, 1)
+    rise = highest[:, None] - _own(at.means.expand(count, -1))[:, None]
+    told = (covariance.square() / variance_there).minimum(at.variance * (1 - 1e-9))
+    left = at.variance - told
+    mean = at.mean + covariance / variance_there * rise
+    narrowed = left.log() + log_narrowing((highest[:, None] - mean) / left.sqrt())
+    gone = torch.logaddexp(told.clamp_min(1e-300).log(), narrowed)
+    return log_information(gone - (at.variance + noise).log())
 
 
 def _noise(outlook: Outlook) -> Tensor:
@@ -92,4 +104,4 @@ def log_information(log_gone: Tensor) -> Tensor:
     large = log_gone.clamp_min(-20.0)
     small = log_gone.clamp_max(-20.0)
     half = -0.6931471805599453
-    return half + torch.where(log_gone > -20.0, (-torch.log(-torch.expm1(large))).log(), small + 0.5 * small.exp())
+    return half + torch.where(log_gone > -20.0, (-torch.log1p(-large.exp())).log(), small + 0.5 * small.exp())
