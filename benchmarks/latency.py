@@ -243,9 +243,8 @@ def report(
 ) -> None:
     versions = {cost.peer: cost.versions for cost in costs if cost.versions}
     load = [round(load, 2) for load in os.getloadavg()]
-    console.print(
-        f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {load}, one thread a process, {given.asks} asks"
-    )
+    machine = f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {load}, one thread a process"
+    console.print(f"{machine}, {given.asks} asks of each")
     for peer, packages in versions.items():
         console.print(f"{peer}: " + ", ".join(map(" ".join, packages.items())), highlight=False)
     console.print(table(costs))

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 from protocol import Params, Task, Unsupported, Values, serve
 from vizier import algorithms, pyvizier
 from vizier._src.algorithms.designers.gp_ucb_pe import VizierGPUCBPEBandit
@@ -30,7 +31,7 @@ class Vizier:
         for metric in task.objectives:
             goal = pyvizier.ObjectiveMetricGoal.MINIMIZE
             problem.metric_information.append(pyvizier.MetricInformation(metric, goal=goal))
-        self.designer = VizierGPUCBPEBandit.from_problem(problem, seed=task.seed)
+        self.designer = VizierGPUCBPEBandit(problem, rng=jax.random.PRNGKey(task.seed))
         self.told: list[tuple[float, Params]] = []
         self.asked: list[pyvizier.Trial] = []
         self.count = 0
