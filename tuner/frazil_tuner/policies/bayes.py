@@ -40,7 +40,8 @@ ACQUISITION_NAMES = (
 class Bayes:
     """Bayesian optimisation: a model of every metric, and the point worth most under it, each trial trained to the end.
 
-    Starts with Sobol points. What is running, queued or shelved is imagined; failed trials teach where trials fail.
+    Starts in the middle of the space, or where the user expects the optimum, and with Sobol points. What is running,
+    queued or shelved is imagined; failed trials teach where trials fail.
     The surrogate and the acquisition suit the study's shape unless they are named.
     """
 
@@ -53,7 +54,7 @@ class Bayes:
     surrogate: str = option("auto", "the model of the objectives", choices=("auto", *SURROGATE_NAMES))
     acquisition: str = option("auto", "what makes a point worth trying", choices=("auto", *ACQUISITION_NAMES))
     warmup: int = option(
-        0, "finished trials before the first fit; 0 stands for the dimension + 2, from 4 to 20", low=0, high=1000
+        0, "finished trials before the first fit; 0 stands for the dimension + 2, from 4 to 6", low=0, high=1000
     )
     beta: float = option(2.0, "the weight of the deviation in confidence bounds (ucb)", low=0, high=100)
     risk: str = option(
@@ -71,7 +72,7 @@ class Bayes:
 
     def suggest(self, study: Study, count: int, seed: int) -> list[Suggestion]:
         if not self._is_warm(study):
-            return sobol_starts(study, count, seed, {"policy": self.name, "phase": "warm-up"})
+            return self._warm_up(study, count, seed)
         if not has_something_to_model(study):
             return self._without_model(study, count, seed, "no trial has a finite value yet")
         from ..surrogates import FitFailed
@@ -98,8 +99,19 @@ class Bayes:
             return best_trained(study)
 
     def _is_warm(self, study: Study) -> bool:
-        enough = self.warmup or min(max(study.space.dimension + 2, 4), 20)
+        enough = self.warmup or min(max(study.space.dimension + 2, 4), 6)
         return bool(study.related) or len(finished(study)) >= enough
+
+    def _warm_up(self, study: Study, count: int, seed: int) -> list[Suggestion]:
+        """The point where the optimum is expected, the middle where nothing is known; then Sobol points."""
+        why = {"policy": self.name, "phase": "warm-up"}
+        starts = sobol_starts(study, count, seed, why)
+        if study.trials or study.shelved:
+            return starts
+        prior = study.space.prior
+        expected = prior.mode if prior else np.full(study.space.dimension, 0.5)
+        first = domain_of(study, seed).take_nearest(expected)
+        return [first.start(full_grant(study.resource), why), *starts[1:]] if first else starts
 
     def _without_model(self, study: Study, count: int, seed: int, reason: str) -> list[Suggestion]:
         return sobol_starts(study, count, seed, {"policy": self.name, "phase": "fallback", "reason": reason})

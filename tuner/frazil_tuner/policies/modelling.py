@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..history import Trial
-from ..numerics import Floats, Taming, tame
+from ..numerics import BENDS, Floats, Taming, tame
 from ..space import Column
 
 if TYPE_CHECKING:
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from ..history import Objective, OutcomeConstraint, Params, Study
     from ..surrogates import Belief, Evidence, Slopes, Surrogate
 
-MOST_EXACT = 400
+MOST_EXACT = 300
 """Observations up to which a model takes them all; beyond, it is a local one."""
 
 MOST_PENDING = 400
 """Unfinished configurations that are imagined: the latest of them."""
+
+LEAST_BENT = 6
+"""Observations from which on the scale of outcomes is chosen."""
 
 SCENARIOS = 32
 """Values of the environment over which a robust objective is judged."""
@@ -190,11 +193,12 @@ class Modelled:
     belief: Belief
     surrogate: str
     because: str
+    scale: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fit(self) -> dict[str, Any]:
         """What the next fit starts from: JSON-able."""
-        return {"surrogate": self.surrogate, **self.belief.fit}
+        return {"surrogate": self.surrogate, **self.belief.fit, **self.scale}
 
     def in_units(self, outcome: float, deviation: float) -> tuple[float, float]:
         """The belief N(outcome, deviation²) in the metric's units and direction."""
@@ -271,7 +275,37 @@ def _fit(study: Study, trials: list[Trial], quantity: Quantity, named: str) -> M
         chosen, because = Local(chosen), f"{because}; of {len(seen.trials)} trials it takes those that matter"
     remembered = (study.last_fit or {}).get(quantity.metric, {})
     start = remembered if remembered.get("surrogate") == name else {}
-    return Modelled(quantity, seen, chosen.fit(evidence_of(study, seen, quantity, start)), name, because)
+    evidence = evidence_of(study, seen, quantity, start)
+    if not _may_bend(study, quantity, evidence):
+        return Modelled(quantity, seen, chosen.fit(evidence), name, because)
+    seen, evidence, scale = _bent(seen, evidence, remembered)
+    return Modelled(quantity, seen, chosen.fit(evidence), name, because, scale)
+
+
+def _may_bend(study: Study, quantity: Quantity, evidence: Evidence) -> bool:
+    """Whether the scale of a quantity is ours to choose: what is traded, limited, shared or told with an error keeps
+    the scale it has.
+    """
+    alone = len(study.objectives) == 1 and quantity.metric == study.objective.metric and quantity.by == "value"
+    plain = evidence.noise is None and evidence.slopes is None and evidence.tasks is None
+    return alone and plain and len(evidence.y) >= LEAST_BENT
+
+
+def _bent(seen: Seen, evidence: Evidence, remembered: Mapping[str, Any]) -> tuple[Seen, Evidence, Mapping[str, Any]]:
+    """The same on the scale on which it is explained best; and what the next fit should remember of the choice."""
+    import torch
+
+    from ..surrogates import suited
+
+    tamings = [tame(seen.scores, *bend) for bend in BENDS]
+    outcomes = np.stack([taming.apply(seen.scores) for taming in tamings])
+    log_slopes = np.stack([taming.log_slope(seen.scores) for taming in tamings])
+    start = {"theta": remembered.get("scale")}
+    scale = suited(evidence, outcomes, log_slopes, int(remembered.get("bend", 0)), start)
+    seen = replace(seen, taming=tamings[scale.index], y=outcomes[scale.index])
+    start = {**evidence.start, "theta": scale.theta, "settled": scale.settled}
+    evidence = replace(evidence, y=torch.from_numpy(seen.y), start=start)
+    return seen, evidence, {"bend": scale.index, "scale": [round(float(value), 4) for value in scale.theta]}
 
 
 # ── evidence ─────────────────────────────────────────────────────────────────────────────────────────────────────────

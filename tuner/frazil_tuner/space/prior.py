@@ -118,6 +118,14 @@ class Prior:
     log_levels: Mapping[int, Floats]
 
     @property
+    def mode(self) -> Floats:
+        """The most probable point (d,); the middle of the columns nothing is known of."""
+        mode = self.centre.copy()
+        for column, weights in self.log_levels.items():
+            mode[column] = (int(np.argmax(weights)) + 0.5) / len(weights)
+        return mode
+
+    @property
     def log_norm(self) -> Floats:
         """The log (d,) of ∫ exp(-(u - centre)² / 2 sd²) du over [0, 1]; 0 where nothing is known."""
         known = np.isfinite(self.sd)

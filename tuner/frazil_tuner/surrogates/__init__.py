@@ -13,6 +13,7 @@ from .local import Local
 from .multi_task import MultiTask
 from .pairwise import Pairwise
 from .robust import Robust
+from .scaling import suited
 from .sparse import Sparse
 from .tree import Tree
 from .warped import Warped
@@ -30,6 +31,7 @@ __all__ = [
     "Robust",
     "Slopes",
     "Surrogate",
+    "suited",
 ]
 
 SURROGATES: Mapping[str, Surrogate] = MappingProxyType(

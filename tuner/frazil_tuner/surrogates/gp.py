@@ -16,23 +16,37 @@ from torch import Tensor
 
 from .base import Belief, Evidence, FitFailed
 from .kernels import Covariance, Hyperparameters
+from .selection import best_and_spread, rows_of
 
 if TYPE_CHECKING:
     from ..numerics import Floats
 
-LENGTH_CENTRE, LENGTH_SPREAD = -0.5, 1.0
+LENGTH_CENTRE, LENGTH_SPREAD = -0.25, 1.0
 SHORTEST, LONGEST = 2.5e-2, 1e3
 """Length scales in units of the cube's edge: log ℓ ~ N(LENGTH_CENTRE + ½ log d, LENGTH_SPREAD²) within the bounds."""
 
-SIGNAL_CENTRE, SIGNAL_SPREAD = -1.0, 1.0
-LEAST_SIGNAL, MOST_SIGNAL = 1e-3, 1e4
-"""Variances of either part in units of the outcomes' variance: log ~ N(SIGNAL_CENTRE, SIGNAL_SPREAD²)."""
+JOINT_CENTRE, ADDITIVE_CENTRE, SIGNAL_SPREAD = -1.0, -3.0, 1.0
+LEAST_SIGNAL, MOST_SIGNAL = 1e-4, 1e4
+"""Variances of the two parts in units of the outcomes' variance: log A ~ N(JOINT_CENTRE, SIGNAL_SPREAD²), log B alike;
+columns act on their own only where that explains much.
+"""
 
 NOISE_CENTRE, NOISE_SPREAD = -6.0, 3.0
-LEAST_NOISE, MOST_NOISE = 1e-6, 1e1
+LEAST_NOISE, MOST_NOISE = 1e-8, 1e1
 """Noise variances in units of the outcomes' variance: log σ² ~ N(NOISE_CENTRE, NOISE_SPREAD²), so usually little."""
 
 LEAST_VARIANCE = 1e-12
+
+AFRESH = 5
+"""A fit starts afresh, and not only from the remembered one, when so many trials have come since, and later ever more
+seldom.
+"""
+
+MOST_FITTED = 160
+"""Observations from which hyperparameters are learned; beyond, half of them are the best, the rest spread evenly."""
+
+CACHED = 60_000
+"""Numbers that a processor keeps at hand: longer lists of points are taken in parts of that size."""
 
 Back = Callable[["Floats", "Floats"], "Floats"]
 """From what means (S, m) and deviations (m,) weigh to what the coordinates (m, d) of their points weigh."""
@@ -46,6 +60,7 @@ class Likelihood:
 
     def __init__(self, X: Floats, y: Floats, noise: Floats | None, unordered: np.ndarray) -> None:
         self.y = y
+        self.size = len(y)
         self.unordered = unordered
         self._noise = noise
         self._pairs = np.triu_indices(len(X), 1)
@@ -128,13 +143,13 @@ def whitened(factor: Floats, columns: Floats) -> Floats:
 def log_prior(theta: Floats) -> tuple[float, Floats]:
     """Log density of the dimension-scaled prior at the logarithms θ (d + 3,), up to a constant, and its slope.
 
-    ℓ_j ~ LogNormal(½ log d - ½, 1),   A, B ~ LogNormal(-1, 1),   σ² ~ LogNormal(-6, 3)
+    ℓ_j ~ LogNormal(½ log d - ¼, 1),   A ~ LogNormal(-1, 1),   B ~ LogNormal(-3, 1),   σ² ~ LogNormal(-6, 3)
 
     Scaled with the dimension as in Hvarfner, Hellsten and Nardi 2024, but narrower: under their wide prior a column
     that matters little so far is taken for flat, and the search sticks to the border of the cube.
     """
     d = len(theta) - 3
-    centre = np.array([_length_centre(d)] * d + [SIGNAL_CENTRE] * 2 + [NOISE_CENTRE])
+    centre = np.array([_length_centre(d)] * d + [JOINT_CENTRE, ADDITIVE_CENTRE, NOISE_CENTRE])
     spread = np.array([LENGTH_SPREAD] * d + [SIGNAL_SPREAD] * 2 + [NOISE_SPREAD])
     z = (theta - centre) / spread
     return float(-0.5 * (z @ z)), -z / spread
@@ -156,8 +171,8 @@ def most_probable(likelihood: Likelihood, d: int, start: Mapping[str, Any]) -> H
         prior, pull = log_prior(theta)
         return -(value + prior), -(slope + pull)
 
-    starts = _starts(d, start)
-    limits = {"maxiter": 50 if len(starts) > 1 else 15, "ftol": 1e-6, "gtol": 1e-3}
+    starts = _starts(d, start, likelihood.size)
+    limits = {"maxiter": 50, "ftol": 1e-6, "gtol": 1e-3}
     fits = [
         minimize(loss, np.clip(at, *bounds.T), jac=True, method="L-BFGS-B", bounds=bounds, options=limits)
         for at in starts
@@ -168,13 +183,15 @@ def most_probable(likelihood: Likelihood, d: int, start: Mapping[str, Any]) -> H
     return Hyperparameters.at(best.x)
 
 
-def _starts(d: int, start: Mapping[str, Any]) -> list[Floats]:
-    remembered = start.get("theta")
-    if remembered is not None and len(remembered) == d + 3:
-        return [np.asarray(remembered, dtype=np.float64)]
+def _starts(d: int, start: Mapping[str, Any], n: int) -> list[Floats]:
+    """What is remembered; once in a while, and where nothing is, also two starts of our own."""
+    known = start.get("theta")
+    remembered = [np.asarray(known, dtype=np.float64)] if known is not None and len(known) == d + 3 else []
+    if remembered and n % max(AFRESH, n // 4):
+        return remembered
     centre = _length_centre(d)
-    rest = [SIGNAL_CENTRE, SIGNAL_CENTRE, math.log(1e-2)]
-    return [np.array([length] * d + rest) for length in (centre - 1, centre + 1)]
+    rest = [JOINT_CENTRE, ADDITIVE_CENTRE, math.log(1e-2)]
+    return [*remembered, *(np.array([length] * d + rest) for length in (centre - 1, centre + 1))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +201,17 @@ class GaussianProcess:
     """
 
     def fit(self, evidence: Evidence) -> GaussianBelief:
-        likelihood = likelihood_of(evidence)
-        hyper = most_probable(likelihood, evidence.X.shape[1], evidence.start)
-        return believe(evidence, hyper)
+        if evidence.start.get("settled"):
+            return believe(evidence, Hyperparameters.at(np.asarray(evidence.start["theta"], dtype=np.float64)))
+        likelihood = likelihood_of(representative(evidence, MOST_FITTED))
+        return believe(evidence, most_probable(likelihood, evidence.X.shape[1], evidence.start))
+
+
+def representative(evidence: Evidence, most: int) -> Evidence:
+    """The evidence, or so many rows of it: half the best, the others evenly from the rest by outcome."""
+    if len(evidence.y) <= most:
+        return evidence
+    return rows_of(evidence, best_and_spread(evidence.X, evidence.y, most))
 
 
 def likelihood_of(evidence: Evidence) -> Likelihood:
@@ -229,7 +254,7 @@ class GaussianBelief:
     @cached_property
     def _whitener(self) -> Floats:
         """L⁻¹ᵀ (n, n)."""
-        return np.ascontiguousarray(whitened(self.factor, np.eye(len(self.X))).T)
+        return np.ascontiguousarray(np.tril(lapack.dtrtri(self.factor, lower=1)[0]).T)
 
     @cached_property
     def _whitened_residuals(self) -> Floats:
@@ -268,8 +293,9 @@ class GaussianBelief:
 
     def moments(self, x: Floats) -> tuple[Floats, Floats]:
         """Means (S, m) and deviations (m,) at x (m, d)."""
-        mean, sd, _ = self._moments(self.covariance(x, self.X))
-        return mean, sd
+        at_once = max(CACHED // max(self.X.size, 1), 1)
+        parts = [self._moments(self.covariance(x[i : i + at_once], self.X)) for i in range(0, max(len(x), 1), at_once)]
+        return np.concatenate([mean for mean, _, _ in parts], axis=1), np.concatenate([sd for _, sd, _ in parts])
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, sd = _Posterior.apply(x, self)  # type: ignore[no-untyped-call]
