@@ -246,7 +246,7 @@ def test_the_examples_of_the_readme_run(client, server_url):
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout
-    assert len(examples) == 2
+    assert len(examples) == 3
     assert client.study("worker").state == "completed"
 
 

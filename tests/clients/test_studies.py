@@ -52,7 +52,7 @@ def test_the_definition_of_the_readme_travels_as_the_contract_has_it(recorded):
                     {"name": "optimizer", "type": "categorical", "choices": ["adamw", "sgd"]},
                     {"name": "width", "type": "int", "low": 16, "high": 256, "log": True, "step": 1},
                 ],
-                "objectives": [{"metric": "val_loss", "direction": "minimize", "summary": "last"}],
+                "objectives": [{"metric": "val_loss", "direction": "minimize", "summary": "last", "by": "value"}],
                 "resource": {"name": "epoch", "max": 30, "min": 1, "kind": "resumable"},
                 "policy": {"name": "asha"},
                 "budget": {"resource": 400},
@@ -64,6 +64,8 @@ def test_the_definition_of_the_readme_travels_as_the_contract_has_it(recorded):
 
 def test_every_argument_arrives(recorded):
     client, bodies = recorded
+    earlier = client.study("s")
+    bodies.clear()
     client.create_study(
         "all",
         space={
@@ -77,11 +79,15 @@ def test_every_argument_arrives(recorded):
             "tag": "v3",
             "amp": True,
         },
-        objectives=[frazil.Objective("loss", summary="best"), frazil.Objective("speed", "maximize")],
+        objectives=[frazil.Objective("loss", summary="best"), frazil.Objective("speed", "maximize", by="comparison")],
         resource=frazil.Resource("batch", max=900, min=30, kind="restart"),
         policy={"name": "asha", "eta": 4},
         budget={"trials": 7, "seconds": 60},
         candidates=[{"width": 64}, {"width": 128}],
+        constraints=["layers * width <= 512"],
+        outcome_constraints=["latency <= 50"],
+        cost="price",
+        related=["earlier", earlier],
         seed=11,
         metadata={"team": "vision"},
         if_exists="fail",
@@ -116,13 +122,17 @@ def test_every_argument_arrives(recorded):
     assert body == {
         "name": "all",
         "objectives": [
-            {"metric": "loss", "direction": "minimize", "summary": "best"},
-            {"metric": "speed", "direction": "maximize", "summary": "last"},
+            {"metric": "loss", "direction": "minimize", "summary": "best", "by": "value"},
+            {"metric": "speed", "direction": "maximize", "summary": "last", "by": "comparison"},
         ],
         "resource": {"name": "batch", "max": 900, "min": 30, "kind": "restart"},
         "policy": {"name": "asha", "eta": 4},
         "budget": {"trials": 7, "seconds": 60},
         "candidates": [{"width": 64}, {"width": 128}],
+        "constraints": ["layers * width <= 512"],
+        "outcome_constraints": ["latency <= 50"],
+        "cost": "price",
+        "related": ["earlier", "s"],
         "seed": 11,
         "metadata": {"team": "vision"},
         "if_exists": "fail",
@@ -132,7 +142,9 @@ def test_every_argument_arrives(recorded):
 def test_maximize_says_so(recorded):
     client, bodies = recorded
     client.create_study("m", space={}, maximize="accuracy")
-    assert bodies[0][2]["objectives"] == [{"metric": "accuracy", "direction": "maximize", "summary": "last"}]
+    assert bodies[0][2]["objectives"] == [
+        {"metric": "accuracy", "direction": "maximize", "summary": "last", "by": "value"}
+    ]
 
 
 @pytest.mark.parametrize("wanted", [{}, {"minimize": "a", "maximize": "b"}, {"minimize": "a", "objectives": []}])
@@ -196,6 +208,100 @@ def test_the_best_is_observed_and_recommended():
     ).best
     assert best.observed == frazil.Observed("t4", 4, {"lr": 0.1}, {"loss": 0.2})
     assert best.recommended == frazil.Recommended("t4", 4, {"lr": 0.1}, {"loss": 0.25}, {})
+
+
+def test_advice_on_stopping_stands_beside_the_best():
+    advice = {"stop": True, "reason": "enough", "expected_gain": 0.1, "regret_bound": None, "threshold": 0.2}
+    best = knowing("/best", {"observed": None, "recommended": None, "advice": advice}).best
+    assert best.advice == frazil.Advice(True, "enough", 0.1, None, 0.2)
+
+
+def test_a_front_is_trials_with_their_values():
+    trial = {"id": "t4", "number": 4, "params": {"lr": 0.1}, "state": "COMPLETED"}
+    item = {"trial": trial, "values": {"loss": 1, "speed": 2.5}}
+    found = {"items": [item], "total": 1, "hypervolume": 3.5, "r2": None, "reference": {"loss": 9, "speed": 0}}
+    front = knowing("/pareto", found).pareto
+    assert front.trials == [frazil.Observed("t4", 4, {"lr": 0.1}, {"loss": 1.0, "speed": 2.5})]
+    assert (front.hypervolume, front.r2, front.reference) == (3.5, None, {"loss": 9, "speed": 0})
+
+
+@pytest.fixture
+def asked():
+    """What a study answers to every question, and the questions: method, path, query, body, If-Match."""
+    questions, answer = [], {}
+
+    def server(request: httpx2.Request) -> httpx2.Response:
+        body = json.loads(request.content) if request.content else None
+        path = request.url.path.removeprefix("/api/v1/studies/s")
+        questions.append((request.method, path, dict(request.url.params), body, request.headers.get("if-match")))
+        return httpx2.Response(200, json={"id": "s", "name": "digits", "state": "active", "version": 3, **answer})
+
+    with frazil.Client(transport=httpx2.MockTransport(server)) as client:
+        study = client.study("s")
+        questions.clear()
+        yield study, questions, answer
+
+
+PREDICTED = {
+    "points": [{"x": 0}, {"x": 1}],
+    "metrics": {"loss": {"mean": [1, "nan"], "sd": [0.5, "inf"], "surrogate": "gp"}},
+    "feasible": [0.5, 1.0],
+}
+
+
+def test_points_are_predicted(asked):
+    study, questions, answer = asked
+    answer |= PREDICTED
+    prediction = study.predict([{"x": 0}, {"x": 1}])
+    assert questions == [("POST", "/predictions", {}, {"points": [{"x": 0}, {"x": 1}]}, None)]
+    assert prediction.points == [{"x": 0}, {"x": 1}]
+    assert (prediction.mean["loss"][0], math.isnan(prediction.mean["loss"][1])) == (1.0, True)
+    assert (prediction.sd["loss"], prediction.feasible, prediction.axes) == ([0.5, math.inf], [0.5, 1.0], {})
+
+
+def test_slices_have_axes(asked):
+    study, questions, answer = asked
+    answer |= PREDICTED | {"feasible": None, "base": {"x": 0}, "axes": [{"name": "x", "values": [0, 1]}]}
+    assert study.slice("x").axes == {"x": [0, 1]}
+    study.slice("x", "y", resolution=9, base={"x": 0.5})
+    assert [query for _, _, query, _, _ in questions] == [
+        {"slice": "x", "resolution": "21"},
+        {"slice": "x", "slice2": "y", "resolution": "9", "base": '{"x": 0.5}'},
+    ]
+
+
+def test_importances_calibration_and_regret_are_read(asked):
+    study, questions, answer = asked
+    answer |= {"method": "sobol", "because": "few", "metric": "loss", "observations": 9, "importances": {"x": 1.0}}
+    assert study.importances("sobol", metric="loss") == frazil.Importances("sobol", "few", "loss", {"x": 1.0})
+    answer |= {"trials": [{"number": 1}], "coverage": {"0.8": 0.75}, "log_score": "-inf", "rmse": 2}
+    calibration = study.calibration("loss")
+    assert calibration == frazil.Calibration("loss", [{"number": 1}], {0.8: 0.75}, -math.inf, 2.0)
+    answer |= {"contexts": [{"context": {}}], "cumulative": 3.5, "mean_regret": 0.5}
+    assert study.regret == frazil.Regret("loss", 3.5, 0.5, [{"context": {}}], [{"number": 1}])
+    assert [(path, query) for _, path, query, _, _ in questions] == [
+        ("/importances", {"method": "sobol", "metric": "loss"}),
+        ("/predictions", {"calibration": "true", "metric": "loss"}),
+        ("/regret", {}),
+    ]
+
+
+def test_a_space_is_edited_at_the_version_that_was_read(asked):
+    study, questions, answer = asked
+    answer["version"] = 4
+    study.edit_space({"lr": {"high": 2.0}, "width": {"disabled": True, "value": 64}})
+    study.edit_space({"lr": {"high": 3.0}})
+    changes = [{"name": "lr", "high": 2.0}, {"name": "width", "disabled": True, "value": 64}]
+    assert [(body, match) for _, _, _, body, match in questions] == [
+        ({"space": changes}, '"3"'),
+        ({"space": [{"name": "lr", "high": 3.0}]}, '"4"'),
+    ]
+
+
+def test_trials_are_ranked_by_themselves_by_number_or_by_id(asked):
+    study, questions, _ = asked
+    study.compare([frazil.Observed("t4", 4, {}, {}), 2, "t7"])
+    assert questions == [("POST", "/comparisons", {}, {"ranking": ["t4", 2, "t7"]}, None)]
 
 
 def test_nothing_is_best_before_anything_was_measured():

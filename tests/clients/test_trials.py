@@ -239,3 +239,37 @@ def test_a_lease_asked_for_is_the_lease_that_is_sent(serve):
     study.ask(lease_seconds=77)
     next(iter(study.trials(lease_seconds=33)))
     assert [body["lease_seconds"] for body in server.bodies(":ask")] == [77, 33]
+
+
+def test_derivatives_and_cost_are_told_with_the_values(serve):
+    server, study = serve(max_step=None)
+    trial = study.ask()
+    trial.tell({"cost": 3}, loss=0.5, gradients={"loss": {"lr": -2}}, cost=1)
+    (body,) = server.bodies(":tell")
+    assert body["values"] == {"cost": 3.0, "loss": 0.5}
+    assert (body["gradients"], body["cost"]) == ({"loss": {"lr": -2.0}}, 1.0)
+
+
+def test_a_study_tells_them_for_its_trial(serve):
+    server, study = serve(max_step=None)
+    study.tell(study.ask(), 0.5, gradients={"loss": {"lr": 1.5}}, cost=2)
+    (body,) = server.bodies(":tell")
+    assert (body["values"], body["gradients"], body["cost"]) == ({"loss": 0.5}, {"loss": {"lr": 1.5}}, 2.0)
+
+
+def test_a_tell_without_them_does_not_speak_of_them(serve):
+    server, study = serve(max_step=None)
+    study.ask().tell(loss=0.5)
+    (body,) = server.bodies(":tell")
+    assert not {"gradients", "cost"} & set(body)
+
+
+def test_every_ask_of_a_loop_has_its_context(serve):
+    server, study = serve(count=2, max_step=None)
+    for trial in study.trials(context={"gpu": "h100"}):
+        trial.tell(loss=0.5)
+    study.ask(context={"gpu": "h200"})
+    study.ask()
+    contexts = [body.get("context") for body in server.bodies("trials:ask")]
+    assert set(map(str, contexts[:-2])) == {"{'gpu': 'h100'}"}
+    assert contexts[-2:] == [{"gpu": "h200"}, None]

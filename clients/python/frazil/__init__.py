@@ -17,15 +17,28 @@ from .errors import (
     TryLater,
     Unreachable,
 )
+from .knowledge import (
+    Advice,
+    Best,
+    Calibration,
+    Front,
+    Importances,
+    Observed,
+    Prediction,
+    Recommended,
+    Regret,
+)
 from .space import Bool, Categorical, Derived, Fixed, Float, Int, Objective, Ordinal, Resource, Simplex
-from .study import Best, Observed, Recommended, Study
+from .study import Study
 from .trial import Checkpoint, Trial
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Advice",
     "Best",
     "Bool",
+    "Calibration",
     "Categorical",
     "Checkpoint",
     "Client",
@@ -35,6 +48,8 @@ __all__ = [
     "Fixed",
     "Float",
     "FrazilError",
+    "Front",
+    "Importances",
     "Int",
     "Invalid",
     "LeaseLost",
@@ -43,8 +58,10 @@ __all__ = [
     "Observed",
     "Ordinal",
     "Overloaded",
+    "Prediction",
     "Problem",
     "Recommended",
+    "Regret",
     "Resource",
     "Simplex",
     "StepConflict",

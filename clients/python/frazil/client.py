@@ -68,6 +68,10 @@ class Client:
         policy: str | Mapping[str, Any] = "auto",
         budget: Mapping[str, float] | None = None,
         candidates: Sequence[Mapping[str, Any]] | None = None,
+        constraints: Sequence[str] | None = None,
+        outcome_constraints: Sequence[str] | None = None,
+        cost: str | float | None = None,
+        related: Sequence[str | Study] | Literal["equal"] | None = None,
         seed: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         if_exists: Literal["fail", "load"] = "fail",
@@ -77,6 +81,10 @@ class Client:
         Say what is wanted in one way: `minimize=` or `maximize=` a metric, or `objectives=` for several metrics or
         another summary of the curve. `policy` is a name, or {"name": …, options}; `budget` any of "trials", "resource"
         (steps in all) and "seconds"; `candidates` a finite list of parameter sets to choose from.
+
+        `constraints` say what parameters must satisfy, "layers * width <= 2048", and `outcome_constraints` what
+        metrics must, "latency_ms <= 50". `cost` is the metric that says what a trial costs, or the price of a step.
+        `related` names earlier studies to learn from, or finds those of the project with an "equal" space.
 
         Raises `Invalid` for a definition that makes no sense, and `StudyConflict` for a name that is taken.
         """
@@ -88,6 +96,10 @@ class Client:
             "policy": {"name": policy} if isinstance(policy, str) else dict(policy),
             "budget": budget,
             "candidates": candidates,
+            "constraints": constraints,
+            "outcome_constraints": outcome_constraints,
+            "cost": cost,
+            "related": _references(related),
             "seed": seed,
             "metadata": metadata,
             "if_exists": if_exists,
@@ -105,6 +117,13 @@ class Client:
 
     def _study(self, info: dict[str, Any]) -> Study:
         return Study(info, self._transport, self._courier)
+
+
+def _references(related: Sequence[str | Study] | Literal["equal"] | None) -> list[str] | str | None:
+    """Earlier studies as the contract names them."""
+    if related is None or isinstance(related, str):
+        return related
+    return [study if isinstance(study, str) else study.id for study in related]
 
 
 def _objectives(

@@ -134,11 +134,15 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A metric, the way it should go, and which value of a learning curve counts."""
+    """A metric, the way it should go, and which value of a learning curve counts.
+
+    With `by="comparison"` it is learned from rankings of trials (`Study.compare`), which then need no value.
+    """
 
     metric: str
     direction: Literal["minimize", "maximize"] = "minimize"
     summary: Literal["last", "best"] = "last"
+    by: Literal["value", "comparison"] = "value"
 
 
 def described(value: Parameter | Resource | Objective) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, SupportsFloat, overload
 
+from . import knowledge
 from .farewell import Farewell
+from .knowledge import Best, Calibration, Front, Importances, Prediction, Regret, floats
 from .transport import jittered
 from .trial import Trial
 
@@ -19,43 +21,15 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from .knowledge import Observed
     from .sender import Courier
     from .transport import Transport
-    from .trial import Value
+    from .trial import Gradients, Value
 
 LEASE_SECONDS = 120.0
 OVER = frozenset({"stopped", "completed"})
 WAIT = 1.0  # seconds until the next ask, where the server did not say
 GLANCE = 0.2  # seconds; how often a waiting worker looks whether it has been asked to end
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """The trial with the best value seen, and its values by metric."""
-
-    id: str
-    number: int
-    params: dict[str, Any]
-    values: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Recommended:
-    """The trial the model believes in, and its belief at the full resource; no `sd` where the policy has no model."""
-
-    id: str
-    number: int
-    params: dict[str, Any]
-    mean: dict[str, float]
-    sd: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """Both answers to "which is best": None as long as nothing has been measured."""
-
-    observed: Observed | None
-    recommended: Recommended | None
 
 
 class Study:
@@ -90,47 +64,72 @@ class Study:
 
     # ── work ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def trials(self, *, lease_seconds: float = LEASE_SECONDS) -> Iterator[Trial]:
+    def trials(
+        self, *, context: Mapping[str, Any] | None = None, lease_seconds: float = LEASE_SECONDS
+    ) -> Iterator[Trial]:
         """Trials to train, one after the other, until the study is over; waits while there is nothing to do at present.
 
         Each is settled when the loop comes back for the next: see `Trial`. In the main thread, SIGTERM and Ctrl-C end
         the loop after the present step, with the trial paused so that it can be frozen; then they have their effect.
+        `context` has a value for each parameter with this role.
         """
-        worker = worker_name()
+        asking = _asking(worker_name(), lease_seconds, context)
         with Farewell(self._transport) as farewell:
-            while trial := self._await_trial(worker, lease_seconds, farewell):
+            while trial := self._await_trial(asking, farewell):
                 with trial:
                     farewell.hold(trial)
                     yield trial
                 farewell.hold(None)
 
     @overload
-    def ask(self, *, lease_seconds: float = ...) -> Trial | None: ...
+    def ask(self, *, context: Mapping[str, Any] | None = ..., lease_seconds: float = ...) -> Trial | None: ...
     @overload
-    def ask(self, count: int, *, lease_seconds: float = ...) -> list[Trial]: ...
-    def ask(self, count: int | None = None, *, lease_seconds: float = LEASE_SECONDS) -> Trial | list[Trial] | None:
+    def ask(
+        self, count: int, *, context: Mapping[str, Any] | None = ..., lease_seconds: float = ...
+    ) -> list[Trial]: ...
+    def ask(
+        self,
+        count: int | None = None,
+        *,
+        context: Mapping[str, Any] | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> Trial | list[Trial] | None:
         """A trial, or with `count` up to so many, without waiting for one: None or fewer is a normal answer.
 
-        `state` then tells whether asking again makes sense. A lease lasts as long as its `Trial` and this process do.
+        `context` has a value for each parameter with this role: what is found, not chosen. `state` then tells whether
+        asking again makes sense. A lease lasts as long as its `Trial` and this process do.
         """
-        trials, _ = self._ask(count or 1, worker_name(), lease_seconds)
+        trials, _ = self._ask(count or 1, _asking(worker_name(), lease_seconds, context))
         if count is None:
             return trials[0] if trials else None
         return trials
 
-    def tell(self, trial: Trial, values: SupportsFloat | Mapping[str, Value]) -> None:
-        """Completes a trial: values by metric, or the one value of a study with one objective."""
-        if isinstance(values, Mapping):
-            trial.tell(values)
-        else:
-            trial.tell({self._only_metric(): values})
+    def tell(
+        self,
+        trial: Trial,
+        values: SupportsFloat | Mapping[str, Value],
+        *,
+        gradients: Gradients | None = None,
+        cost: SupportsFloat | None = None,
+    ) -> None:
+        """Completes a trial: values by metric, or the one value of a study with one objective. See `Trial.tell`."""
+        told = values if isinstance(values, Mapping) else {self._only_metric(): values}
+        trial.tell(told, gradients=gradients, cost=cost)
+
+    def compare(self, ranking: Sequence[Trial | Observed | int | str]) -> None:
+        """Says which trials are better than which, the best first: trials, their numbers or ids.
+
+        For studies whose objective is learned "by" comparison; raises `Invalid` for others.
+        """
+        ranked = [item if isinstance(item, int | str) else item.id for item in ranking]
+        self._transport.post(f"{self._path}/comparisons", {"ranking": ranked}, once=True)
 
     def enqueue(self, params: Mapping[str, Any]) -> None:
         """Puts a configuration at the head of the line."""
         self.add_trials([{"params": params}])
 
     def add_trials(self, trials: Sequence[Mapping[str, Any]]) -> None:
-        """Adds up to 1 000 trials, all or none: {"params", "state": "QUEUED" or "COMPLETED", "values", "curve"}."""
+        """Adds up to 1 000 trials, all or none: {"params", "state": "QUEUED" or "COMPLETED", "values", "curve", …}."""
         self._transport.post(f"{self._path}/trials", {"trials": list(trials)}, once=True)
 
     # ── state ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -147,6 +146,17 @@ class Study:
         """The end, before the budget is spent; trials that run are told to stop."""
         self._set_state("stopped")
 
+    def edit_space(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Changes parameters in mid-study, with all trials kept: {"lr": {"high": 1.0}} widens a range, {"optimizer":
+        {"choices": [...]}} adds a choice, {"width": {"disabled": True, "value": 64}} fixes one.
+
+        Raises `Conflict` if the study was changed since `info` was read, and `Invalid` for what would leave trials
+        outside.
+        """
+        space = [{"name": name, **change} for name, change in changes.items()]
+        match = {"if-match": f'"{self.info["version"]}"'}
+        self.info = self._transport.patch(self._path, {"space": space}, match)
+
     def delete(self) -> None:
         """The study and everything in it, for good."""
         self._transport.delete(self._path)
@@ -155,9 +165,42 @@ class Study:
 
     @property
     def best(self) -> Best:
-        """The best trial seen and the one recommended, as of now."""
-        found = self._transport.get(f"{self._path}/best")
-        return Best(_observed(found["observed"]), _recommended(found["recommended"]))
+        """The best trial seen, the one recommended, and whether to go on, as of now."""
+        return knowledge.best(self._transport.get(f"{self._path}/best"))
+
+    @property
+    def pareto(self) -> Front:
+        """The best trade-offs between several objectives, as of now."""
+        return knowledge.front(self._transport.get(f"{self._path}/pareto"))
+
+    def importances(self, method: str = "auto", metric: str | None = None) -> Importances:
+        """How much each parameter matters: "auto", "ped_anova", "fanova" or "sobol". Raises `Conflict` where it is too
+        early to say.
+        """
+        return knowledge.importances(self._transport.get(f"{self._path}/importances", method=method, metric=metric))
+
+    def predict(self, points: Sequence[Mapping[str, Any]]) -> Prediction:
+        """What the model expects at parameter sets. Raises `Conflict` where there is no model yet."""
+        body = {"points": list(points)}
+        return knowledge.prediction(self._transport.post(f"{self._path}/predictions", body))
+
+    def slice(
+        self, parameter: str, second: str | None = None, *, resolution: int = 21, base: Mapping[str, Any] | None = None
+    ) -> Prediction:
+        """What the model expects along one parameter, or two, through `base` or the best trial."""
+        text = None if base is None else json.dumps(dict(base))
+        query = {"slice": parameter, "slice2": second, "resolution": resolution, "base": text}
+        return knowledge.prediction(self._transport.get(f"{self._path}/predictions", **query))
+
+    def calibration(self, metric: str | None = None) -> Calibration:
+        """How well the model's expectations hold for trials that it has not seen. Takes some twenty fits."""
+        found = self._transport.get(f"{self._path}/predictions", calibration="true", metric=metric)
+        return knowledge.calibration(found)
+
+    @property
+    def regret(self) -> Regret:
+        """What was lost by learning while serving, trial by trial and context by context, as of now."""
+        return knowledge.regret(self._transport.get(f"{self._path}/regret"))
 
     def records(self, state: str | None = None) -> Iterator[dict[str, Any]]:
         """Every trial, or those in a state such as "RUNNING", as the server describes them: without their curves."""
@@ -178,10 +221,10 @@ class Study:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _await_trial(self, worker: str, lease_seconds: float, farewell: Farewell) -> Trial | None:
+    def _await_trial(self, asking: Mapping[str, Any], farewell: Farewell) -> Trial | None:
         """The next trial; None when the study is over or the process is asked to end."""
         while not farewell.bidden:
-            trials, retry_after = self._ask(1, worker, lease_seconds)
+            trials, retry_after = self._ask(1, asking)
             if trials and not farewell.bidden:
                 return trials[0]
             for trial in trials:
@@ -197,13 +240,12 @@ class Study:
         while not farewell.bidden and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, GLANCE))
 
-    def _ask(self, count: int, worker: str, lease_seconds: float) -> tuple[list[Trial], float]:
+    def _ask(self, count: int, asking: Mapping[str, Any]) -> tuple[list[Trial], float]:
         """Trials, and the seconds after which to ask again if there are none."""
-        answer = self._transport.post(
-            f"{self._path}/trials:ask", {"count": count, "worker": worker, "lease_seconds": lease_seconds}
-        )
+        answer = self._transport.post(f"{self._path}/trials:ask", {"count": count, **asking})
         self.info = {**self.info, "state": answer["study_state"]}
-        trials = [Trial(grant, self._transport, self._courier, lease_seconds) for grant in answer["trials"]]
+        seconds = asking["lease_seconds"]
+        trials = [Trial(grant, self._transport, self._courier, seconds) for grant in answer["trials"]]
         return trials, answer["retry_after"] or WAIT
 
     def _set_state(self, state: str) -> None:
@@ -216,28 +258,15 @@ class Study:
         return metrics[0]
 
 
+def _asking(worker: str, lease_seconds: float, context: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What an ask says beside its count."""
+    asking: dict[str, Any] = {"worker": worker, "lease_seconds": lease_seconds}
+    return asking if context is None else {**asking, "context": dict(context)}
+
+
 def worker_name() -> str:
     """A name no other loop has: an ask repeated after a lost answer gets the same trials, another ask gets others."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-
-
-def _observed(found: dict[str, Any] | None) -> Observed | None:
-    return Observed(**_identity(found["trial"]), values=_floats(found["values"])) if found else None
-
-
-def _recommended(found: dict[str, Any] | None) -> Recommended | None:
-    if found is None:
-        return None
-    return Recommended(**_identity(found["trial"]), mean=_floats(found["mean"]), sd=_floats(found["sd"]))
-
-
-def _identity(trial: dict[str, Any]) -> dict[str, Any]:
-    return {name: trial[name] for name in ("id", "number", "params")}
-
-
-def _floats(values: dict[str, Any]) -> dict[str, float]:
-    """Numbers by metric, also where JSON had to spell them: "nan", "inf", "-inf"; without those that are missing."""
-    return {metric: float(value) for metric, value in values.items() if value is not None}
 
 
 def _row(trial: dict[str, Any]) -> dict[str, Any]:
@@ -247,7 +276,7 @@ def _row(trial: dict[str, Any]) -> dict[str, Any]:
         "number": trial["number"],
         "state": trial["state"],
         "last_step": trial["last_step"],
-        **_floats({"objective": trial["objective"]}),
+        **floats({"objective": trial["objective"]}),
         **{f"params_{name}": value for name, value in trial["params"].items()},
-        **{f"values_{metric}": value for metric, value in _floats(told).items()},
+        **{f"values_{metric}": value for metric, value in floats(told).items()},
     }

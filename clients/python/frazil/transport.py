@@ -64,8 +64,8 @@ class Transport:
         headers = {"idempotency-key": uuid.uuid4().hex} if once else {}
         return self._call(self._request("POST", path, body, headers), patience)
 
-    def patch(self, path: str, body: Mapping[str, Any]) -> Json:
-        return self._call(self._request("PATCH", path, body))
+    def patch(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Json:
+        return self._call(self._request("PATCH", path, body, headers))
 
     def delete(self, path: str) -> None:
         self._call(self._request("DELETE", path))

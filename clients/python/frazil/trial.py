@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Value = SupportsFloat | Mapping[str, float]
 """A final value: anything `float` takes, or {"mean": …, "sem": …} where its standard error is known."""
+Gradients = Mapping[str, Mapping[str, SupportsFloat]]
+"""Derivatives of metrics by numeric parameters, in the units of both: {"loss": {"lr": -0.2}}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +132,27 @@ class Trial:
         """Pauses the trial at a checkpoint, from which any worker may go on; the server keeps only the string."""
         self._pause({"uri": os.fspath(uri), "step": self._reported})
 
-    def tell(self, values: Mapping[str, Value] | None = None, /, **metrics: Value) -> None:
-        """Completes the trial with its final values; without any, the last report counts."""
+    def tell(
+        self,
+        values: Mapping[str, Value] | None = None,
+        /,
+        *,
+        gradients: Gradients | None = None,
+        cost: SupportsFloat | None = None,
+        **metrics: Value,
+    ) -> None:
+        """Completes the trial with its final values; without any, the last report counts.
+
+        `gradients` are derivatives of the values, where they are known, and `cost` is what the trial cost. A metric of
+        one of these names goes into the mapping.
+        """
         told = {name: _plain(value) for name, value in {**(values or {}), **metrics}.items()}
-        self._tell("COMPLETED", values=told)
+        known: dict[str, object] = {}
+        if gradients is not None:
+            known["gradients"] = {metric: _floats(slopes) for metric, slopes in gradients.items()}
+        if cost is not None:
+            known["cost"] = float(cost)
+        self._tell("COMPLETED", values=told, **known)
 
     def fail(self, reason: str) -> None:
         """Ends the trial as one that could not be trained (a crash, out of memory, …)."""
@@ -211,4 +230,8 @@ class Trial:
 
 
 def _plain(value: Value) -> float | dict[str, float]:
-    return {name: float(number) for name, number in value.items()} if isinstance(value, Mapping) else float(value)
+    return _floats(value) if isinstance(value, Mapping) else float(value)
+
+
+def _floats(values: Mapping[str, SupportsFloat]) -> dict[str, float]:
+    return {name: float(number) for name, number in values.items()}
