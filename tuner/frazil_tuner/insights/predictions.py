@@ -77,8 +77,9 @@ def calibration(study: Study, metric: str | None = None) -> Answer:
 
     Trials are dealt into `FOLDS` parts; for each part all is fitted to the others. {"metric", "folds", "trials":
     [{"number", "value", "mean", "sd", "residual"}], "coverage": {"0.5": share, ...}, "log_score", "rmse"}: `sd` is that
-    of a measurement, noise included, `residual` is standardised, `log_score` the mean log density per trial, larger
-    is better.
+    of a measurement, noise included; `residual` is standardised on the model's scale, which differs from the metric's
+    where values are wild, and positive where a trial did better than expected; `log_score` is the mean log density per
+    trial, larger is better.
 
     Raises Refused (code metric_unknown), and Conflict before ten trials have a value.
     """
