@@ -64,7 +64,7 @@ def bring_in(client: httpx2.Client, lines: Lines, **more: Any) -> str:
     study = create(client, **more)
     answer = send(client, study, written(lines))
     assert answer.status_code == 201, answer.text
-    assert answer.json() == {"trials": len(lines) - 1, "first_number": 0}
+    assert answer.json() == {"trials": len(lines) - 1, "comparisons": 0, "first_number": 0}
     return study
 
 
@@ -207,7 +207,7 @@ def test_who_was_training_is_taken_up_by_the_next_worker_from_the_checkpoint(cli
 def test_a_study_that_has_trials_appends_the_new_ones(client: httpx2.Client) -> None:
     study = bring_in(client, file_of(trial_line(0), finished(1, 0.5)))
     answer = send(client, study, written(file_of(finished(0, 0.25), trial_line(1))))
-    assert answer.json() == {"trials": 2, "first_number": 2}
+    assert answer.json() == {"trials": 2, "comparisons": 0, "first_number": 2}
     states = [(t["number"], t["state"]) for t in client.get(f"/studies/{study}/trials").json()["items"]]
     assert states == [(0, "QUEUED"), (1, "COMPLETED"), (2, "COMPLETED"), (3, "QUEUED")]
     assert client.get(f"/studies/{study}").json()["counts"]["COMPLETED"] == 2
@@ -225,7 +225,7 @@ def test_an_import_is_one_event(client: httpx2.Client) -> None:
     study = bring_in(client, file_of(trial_line(0), trial_line(1)))
     items = client.get(f"/studies/{study}/events:list").json()["items"]
     assert [item["kind"] for item in items] == ["study.created", "study.imported"]
-    assert items[1]["data"] == {"trials": 2, "first_number": 0}
+    assert items[1]["data"] == {"trials": 2, "comparisons": 0, "first_number": 0}
 
 
 def test_suggestions_made_without_the_new_trials_are_thrown_away(client: httpx2.Client, postgres_url: str) -> None:
@@ -269,6 +269,7 @@ def trials(draw: st.DrawFn) -> dict[str, Any]:
     """Anything that a trial which is not running may be."""
     last_step = 20
     from_step, step, until_step = sorted(draw(st.lists(st.integers(0, 20), min_size=3, max_size=3)))
+    slopes = st.dictionaries(st.just("lr"), st.floats(-1e15, 1e15), min_size=1)
     estimate = st.fixed_dictionaries({"mean": told, "sem": st.floats(0, 1e9)})
     return {
         "state": draw(st.sampled_from(["QUEUED", "PAUSED", "COMPLETED", "PRUNED", "FAILED", "INFEASIBLE"])),
@@ -278,6 +279,7 @@ def trials(draw: st.DrawFn) -> dict[str, Any]:
         },
         "candidate": None,
         "values": draw(st.dictionaries(st.just("loss"), told | estimate)),
+        "gradients": draw(st.dictionaries(st.just("loss"), slopes)),
         "told": draw(st.none() | facts),
         "cost": draw(st.none() | finite),
         "reason": draw(st.none() | texts),
@@ -310,6 +312,87 @@ def test_whatever_can_be_stored_comes_back_alike(client: httpx2.Client, given_tr
     assert without_ids(back) == without_ids(lines)
     again = export(client, bring_in(client, back))
     assert without_ids(again) == without_ids(back)
+
+
+# ── every setting of the field ───────────────────────────────────────────────────────────────────────────────────────
+
+TASTE = {
+    "objectives": [{"metric": "taste", "by": "comparison"}],
+    "outcome_constraints": ["price <= 5"],
+    "constraints": ["lr <= 0.9"],
+    "resource": None,
+    "cost": "price",
+    "policy": {"name": "bayes"},
+}
+
+
+def tasted(client: httpx2.Client) -> Lines:
+    """The export of a study that learns from comparisons, constrained, with derivatives."""
+    study = create(client, **TASTE)
+    done = {"params": {"lr": 0.5, "optimizer": "sgd"}, "state": "COMPLETED", "values": {"price": {"mean": 3, "sem": 1}}}
+    trials = [done, done | {"gradients": {"price": {"lr": -0.25}}}, done]
+    client.post(f"/studies/{study}/trials", json={"trials": trials}).raise_for_status()
+    for ranking in ([2, 0, 1], [0, 1]):
+        client.post(f"/studies/{study}/comparisons", json={"ranking": ranking}).raise_for_status()
+    return export(client, study)
+
+
+def test_comparisons_derivatives_and_constraints_travel_too(client: httpx2.Client) -> None:
+    there = tasted(client)
+    assert (there[0]["trials"], there[0]["comparisons"]) == (3, 2)
+    assert {name: there[0]["study"][name] for name in ("outcome_constraints", "constraints", "cost")} == {
+        name: TASTE[name] for name in ("outcome_constraints", "constraints", "cost")
+    }
+    assert [line["ranking"] for line in there[4:]] == [[2, 0, 1], [0, 1]]
+    study = create(client, **TASTE)
+    answer = send(client, study, written(there)).json()
+    assert answer == {"trials": 3, "comparisons": 2, "first_number": 0}
+    assert without_ids(export(client, study)) == without_ids(there)
+    assert send(client, study, written(there)).json()["first_number"] == 3
+    assert [line["ranking"] for line in export(client, study)[9:]] == [[5, 3, 4], [3, 4]]
+
+
+def test_what_was_tried_before_an_edit_of_the_space_travels_too(client: httpx2.Client) -> None:
+    study = create(client)
+    done = {"params": {"lr": 0.5, "optimizer": "sgd"}, "state": "COMPLETED", "values": {"loss": 1.0}}
+    client.post(f"/studies/{study}/trials", json={"trials": [done]}).raise_for_status()
+    changes = [{"name": "optimizer", "disabled": True, "value": "adamw"}, {"name": "lr", "high": 2.0}]
+    client.patch(f"/studies/{study}", json={"space": changes}, headers={"If-Match": "*"}).raise_for_status()
+    there = export(client, study)
+    assert without_ids(export(client, bring_in(client, there, space=there[0]["study"]["space"]))) == without_ids(there)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "pointer"),
+    [
+        (lambda lines: lines[:-1], 400, "/lines/1/comparisons"),
+        (lambda lines: [*lines, lines[-1]], 400, "/lines/1/trials"),
+        (lambda lines: [*lines[:-1], {"ranking": [0, 3]}], 422, "/lines/6/ranking/1"),
+        (lambda lines: [*lines[:-1], {"ranking": [0, 0]}], 422, "/lines/6"),
+        (lambda lines: [*lines[:-1], {"ranking": [0]}], 422, "/lines/6/ranking"),
+        (lambda lines: [*lines[:-1], {"ranking": [0, -1]}], 422, "/lines/6/ranking/1"),
+        (lambda lines: [*lines[:2], lines[2] | {"gradients": {"price": {"rl": 1}}}, *lines[3:]], 422,
+         "/lines/3/gradients/price/rl"),
+        (lambda lines: [*lines[:2], lines[2] | {"gradients": {"price": {"lr": 1e300}}}, *lines[3:]], 422,
+         "/lines/3/gradients/price/lr"),
+        (lambda lines: [lines[0] | {"study": lines[0]["study"] | {"constraints": []}}, *lines[1:]], 422,
+         "/lines/1/study/space"),
+    ],
+)  # fmt: skip
+def test_a_file_of_comparisons_that_was_edited_is_refused_as_a_whole(
+    client: httpx2.Client, change: Callable[[Lines], Lines], status: int, pointer: str
+) -> None:
+    study = create(client, **TASTE)
+    answer = send(client, study, written(change(tasted(client))))
+    assert (answer.status_code, [error["pointer"] for error in answer.json()["errors"]]) == (status, [pointer])
+    assert len(export(client, study)) == 1
+
+
+def test_comparisons_are_not_brought_into_a_study_that_learns_from_values(client: httpx2.Client) -> None:
+    study = create(client, **TASTE | {"objectives": [{"metric": "taste"}]})
+    lines = tasted(client)
+    answer = send(client, study, written(lines))
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/lines/1/comparisons")
 
 
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -15,17 +15,23 @@ from ..studies.models import Candidates
 from .lines import VERSION
 
 _TRIALS_AT_ONCE = 200
+_RANKINGS_AT_ONCE = 1_000
 
 _STUDY = (
-    "id", "name", "project", "state", "space", "objectives", "metrics", "resource", "policy", "budget", "seed",
-    "metadata", "notes", "created_at", "started_at",
+    "id", "name", "project", "state", "space", "constraints", "objectives", "outcome_constraints", "metrics", "cost",
+    "resource", "policy", "budget", "seed", "related", "metadata", "notes", "created_at", "started_at",
 )  # fmt: skip
 _TRIALS = text(
-    """SELECT number, id, state, params, candidate, "values", told, cost, reason, worker, why, attempt, losses,
-        from_step, step, last_step, until_step, ready, checkpoint_uri, checkpoint_step, notes, tags, excluded,
+    """SELECT number, id, state, params, candidate, "values", gradients, told, cost, reason, worker, why, attempt,
+        losses, from_step, step, last_step, until_step, ready, checkpoint_uri, checkpoint_step, notes, tags, excluded,
         created_at, started_at, finished_at
     FROM trials WHERE study_id = :study AND number > :after ORDER BY number LIMIT :count"""
 )
+_RANKINGS = text(
+    """SELECT id, ranking, created_at FROM comparisons WHERE study_id = :study AND id > :after
+    ORDER BY id LIMIT :count"""
+)
+_COUNT_RANKINGS = text("SELECT count(*) FROM comparisons WHERE study_id = :study")
 _CURVES = text(
     """SELECT trial_id, metric, array_agg(step ORDER BY step) AS steps, array_agg(value ORDER BY step) AS points,
         array_agg(elapsed ORDER BY step) AS elapsed, array_agg(attempt ORDER BY step) AS attempts
@@ -39,7 +45,9 @@ async def header(connection: AsyncConnection, study_id: uuid.UUID) -> bytes:
     query = select(Candidates.candidates).where(Candidates.study_id == study_id)
     candidates = (await connection.execute(query)).scalar_one_or_none()
     fields = {name: study[name] for name in _STUDY} | {"candidates": candidates}
-    return _line({"frazil": VERSION, "trials": study["trials"], "study": fields})
+    rankings = (await connection.execute(_COUNT_RANKINGS, {"study": study_id})).scalar_one()
+    counts = {"trials": study["trials"], **({"comparisons": rankings} if rankings else {})}
+    return _line({"frazil": VERSION, **counts, "study": fields})
 
 
 async def trials(connection: AsyncConnection, study_id: uuid.UUID) -> AsyncIterator[bytes]:
@@ -53,6 +61,18 @@ async def trials(connection: AsyncConnection, study_id: uuid.UUID) -> AsyncItera
         curves = await _curves(connection, [row.id for row in rows])
         yield b"".join(_line(_trial(row, curves.get(row.id, []))) for row in rows)
         after = rows[-1].number
+
+
+async def comparisons(connection: AsyncConnection, study_id: uuid.UUID) -> AsyncIterator[bytes]:
+    """A line for each comparison, in chunks of many lines."""
+    after = 0
+    while True:
+        parameters = {"study": study_id, "after": after, "count": _RANKINGS_AT_ONCE}
+        rows = (await connection.execute(_RANKINGS, parameters)).all()
+        if not rows:
+            return
+        yield b"".join(_line({"ranking": row.ranking, "created_at": row.created_at}) for row in rows)
+        after = rows[-1].id
 
 
 async def _curves(connection: AsyncConnection, ids: list[uuid.UUID]) -> dict[uuid.UUID, list[dict[str, Any]]]:

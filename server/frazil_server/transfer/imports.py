@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 from typing import IO, Any
 
 from pydantic_core import to_json
@@ -20,12 +21,13 @@ from frazil_tuner.history import Definition, TrialState
 from frazil_tuner.space import Space
 
 from ..ids import uuid7
+from ..studies.definitions import is_compared
 from ..suggestions.models import Suggestion
 from ..trials import rules
 from ..trials.changes import told_values
 from ..trials.ledger import Ledger
 from ..trials.records import Point, StudyRecord, TrialRecord
-from .lines import Header, TrialLine, read_header, read_trial, refused, within
+from .lines import Header, TrialLine, read_comparison, read_header, read_trial, refused, within
 
 _IN_MEMORY = 4 * 2**20
 _CHUNK = 4 * 2**20
@@ -36,6 +38,12 @@ _KEEP = text(
     """UPDATE trials t SET excluded = r.excluded, created_at = coalesce(r.created_at, t.created_at)
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, excluded bool, created_at timestamptz)
     WHERE t.id = r.id"""
+)
+_RANK = text(
+    """INSERT INTO comparisons (study_id, ranking, created_at)
+    SELECT :study, r.ranking, coalesce(r.created_at, now())
+    FROM ROWS FROM (jsonb_to_recordset(CAST(:rows AS jsonb)) AS (ranking int[], created_at timestamptz))
+        WITH ORDINALITY AS r ORDER BY r.ordinality"""
 )
 _TAKEN = text("SELECT candidate FROM trials WHERE study_id = :study AND candidate IS NOT NULL")
 
@@ -91,15 +99,17 @@ async def bring_in(ledger: Ledger, definition: Definition, body: Spool) -> dict[
     header = await run_in_threadpool(_read_header, lines, definition.space)
     taken = (await ledger.connection.execute(_TAKEN, {"study": ledger.study.id})).scalars()
     intake = _Intake(ledger, definition, taken)
-    while chunk := await run_in_threadpool(intake.take, lines):
+    coming = islice(lines, header.trials)
+    while chunk := await run_in_threadpool(intake.take, coming):
         await _store(ledger, chunk)
     count = ledger.study.next_number - first
-    _require_whole(header, count)
+    _require_whole("trials", header.trials, count)
+    compared = await _compare(ledger, lines, header, first)
     ledger.study.learned()
-    ledger.add_event("study.imported", trials=count, first_number=first)
+    ledger.add_event("study.imported", trials=count, comparisons=compared, first_number=first)
     await ledger.flush()
     await ledger.connection.execute(delete(Suggestion).where(Suggestion.study_id == ledger.study.id))
-    return {"trials": count, "first_number": first}
+    return {"trials": count, "comparisons": compared, "first_number": first}
 
 
 def _read_header(lines: Iterator[tuple[int, bytes]], space: Space) -> Header:
@@ -107,7 +117,7 @@ def _read_header(lines: Iterator[tuple[int, bytes]], space: Space) -> Header:
     _, line = next(lines, (1, b""))
     header = read_header(line)
     try:
-        theirs = Space.from_json(header.study.space)
+        theirs = Space.from_json(header.study.space, header.study.constraints)
     except FrazilError as error:
         raise within(1, "/study/space", error) from None
     if theirs != space:
@@ -121,13 +131,41 @@ def _difference(ours: Space, theirs: Space) -> str:
     name = next((our.name for our, their in pairs if our != their), None)
     if name is not None:
         return f"they differ in {name!r}"
+    if ours.parameters == theirs.parameters:
+        return f"its constraints are {ours.constraints_json()}"
     return f"it has {len(ours.parameters)} parameters, the file's has {len(theirs.parameters)}"
 
 
-def _require_whole(header: Header, count: int) -> None:
-    if count != header.trials:
-        detail = f"announces {header.trials} trials, but {count} follow; the body was cut off or edited"
-        raise refused(1, "/trials", detail, code="malformed")
+def _require_whole(what: str, announced: int, count: int) -> None:
+    if count != announced:
+        detail = f"announces {announced} {what}, but {count} follow; the body was cut off or edited"
+        raise refused(1, f"/{what}", detail, code="malformed")
+
+
+async def _compare(ledger: Ledger, lines: Iterator[tuple[int, bytes]], header: Header, first: int) -> int:
+    """Stores the comparisons that follow the trials; how many there were."""
+    rows = await run_in_threadpool(_rankings, islice(lines, header.comparisons), header, first)
+    _require_whole("comparisons", header.comparisons, len(rows))
+    _require_whole("trials", header.trials, header.trials + sum(1 for _ in lines))
+    if rows and not is_compared(ledger.study.definition):
+        detail = "this study learns from values; bring them into one that learns from comparisons"
+        raise refused(1, "/comparisons", detail)
+    parameters = {"study": ledger.study.id, "rows": to_json(rows).decode()}
+    await ledger.connection.execute(_RANK, parameters)
+    return len(rows)
+
+
+def _rankings(lines: Iterator[tuple[int, bytes]], header: Header, first: int) -> list[dict[str, Any]]:
+    """The comparisons, with the numbers that the trials have now."""
+    rows = []
+    for index, line in lines:
+        comparison = read_comparison(line, index)
+        for place, number in enumerate(comparison.ranking):
+            if number >= header.trials:
+                raise refused(index, f"/ranking/{place}", f"the file has {header.trials} trials, numbered from 0")
+        ranking = [first + number for number in comparison.ranking]
+        rows.append({"ranking": ranking, "created_at": comparison.created_at})
+    return rows
 
 
 Taken = tuple[TrialRecord, TrialLine]
@@ -161,6 +199,7 @@ class _Intake:
         study = self._ledger.study
         _check_facts(study, line, index)
         trial = self._record(line, index)
+        _check_gradients(study, trial, line, index)
         if not trial.finished and study.state in ("stopped", "completed"):
             detail = (
                 f"The study is {study.state}; make it active before importing trials that wait, as on line {index}."
@@ -181,10 +220,10 @@ class _Intake:
             raise within(index, "/params", error) from None
         trial = TrialRecord(
             uuid7(), study.id, study.next_number, TrialState(line.state), params, self._candidate(line, params, index),
-            line.notes, line.tags, values=told_values(line.values), told=line.told, cost=line.cost, reason=line.reason,
-            worker=line.worker, why=line.why, attempt=line.attempt, losses=line.losses, from_step=line.from_step,
-            step=line.step, last_step=line.last_step, until_step=line.until_step, ready=line.ready,
-            started_at=line.started_at, finished_at=line.finished_at,
+            line.notes, line.tags, values=told_values(line.values), gradients=line.gradients, told=line.told,
+            cost=line.cost, reason=line.reason, worker=line.worker, why=line.why, attempt=line.attempt,
+            losses=line.losses, from_step=line.from_step, step=line.step, last_step=line.last_step,
+            until_step=line.until_step, ready=line.ready, started_at=line.started_at, finished_at=line.finished_at,
         )  # fmt: skip
         if line.checkpoint is not None:
             trial.checkpoint_uri, trial.checkpoint_step = line.checkpoint.uri, line.checkpoint.step
@@ -228,6 +267,13 @@ def _check_facts(study: StudyRecord, line: TrialLine, index: int) -> None:
     elif max(line.last_step, line.until_step or 0) > study.max_step:
         field = "last_step" if line.last_step > study.max_step else "until_step"
         raise refused(index, f"/{field}", f"at most {study.max_step}, the resource's `max`")
+
+
+def _check_gradients(study: StudyRecord, trial: TrialRecord, line: TrialLine, index: int) -> None:
+    try:
+        rules.check_gradients(study, trial, rules.Told(trial.state, gradients=line.gradients))
+    except FrazilError as error:
+        raise within(index, "", error) from None
 
 
 def _without_lease(trial: TrialRecord) -> TrialRecord:

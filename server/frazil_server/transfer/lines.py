@@ -1,8 +1,10 @@
-"""The format in which a study travels as a whole: JSON lines, the study first, then its trials in the order of numbers.
+"""The format in which a study travels as a whole: JSON lines, the study first, then its trials in the order of numbers,
+then how they compare.
 
-    {"frazil": 1, "trials": 2, "study": {"name": "digits", "space": [...], ...}}
+    {"frazil": 1, "trials": 2, "comparisons": 1, "study": {"name": "digits", "space": [...], ...}}
     {"number": 0, "state": "COMPLETED", "params": {"lr": 0.01}, ..., "curves": [{"metric": "loss", "steps": [1], ...}]}
     {"number": 1, "state": "PAUSED", ...}
+    {"ranking": [1, 0], "created_at": "2026-01-02T03:04:05Z"}
 
 Lines are counted from 1, as editors do: the fault at "/lines/3/params/lr" is in trial 1.
 """
@@ -21,7 +23,7 @@ from pydantic_core import from_json
 from frazil_tuner.errors import FrazilError, Problem, Refused
 
 from ..names import Name, Text
-from ..trials.schemas import CheckpointIn, Position, Seconds, Step, Values
+from ..trials.schemas import CheckpointIn, Gradients, Position, Seconds, Step, Values
 from ..wire import MetricValue, State, Strict
 
 VERSION = 1
@@ -81,6 +83,7 @@ class TrialLine(Strict):
     params: dict[str, Any]
     candidate: Count | None = None
     values: Values = {}
+    gradients: Gradients = {}
     told: Facts | None = None
     cost: Annotated[float, Field(allow_inf_nan=False)] | None = None
     reason: Text | None = None
@@ -116,16 +119,31 @@ class TrialLine(Strict):
         return self
 
 
+class ComparisonLine(Strict):
+    """Trials of the file, best first."""
+
+    ranking: Annotated[list[Count], Field(min_length=2, max_length=1000)]
+    created_at: Time | None = None
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.ranking)) < len(self.ranking):
+            raise ValueError("must name each trial once")
+        return self
+
+
 class StudyLine(BaseModel):
     """Of the study only the space must agree; the rest is for the reader."""
 
     space: list[Any]
+    constraints: list[Any] = []
 
 
 class Header(BaseModel):
     """The first line."""
 
     trials: Count
+    comparisons: Count = 0
     study: StudyLine
 
 
@@ -141,6 +159,11 @@ def read_header(line: bytes) -> Header:
 def read_trial(line: bytes, index: int) -> TrialLine:
     """The line with this index, counted from 1. Raises as `read_header` does."""
     return _validated(TrialLine, line, index)
+
+
+def read_comparison(line: bytes, index: int) -> ComparisonLine:
+    """The line with this index, counted from 1. Raises as `read_header` does."""
+    return _validated(ComparisonLine, line, index)
 
 
 def _validated(model: type[M], line: bytes, index: int) -> M:

@@ -29,6 +29,7 @@ Project = Annotated[str, Query(description="Where to look for a study given by n
 
 class Imported(BaseModel):
     trials: int
+    comparisons: int
     first_number: int = Field(description="The number of the first of them; the others follow.")
 
 
@@ -50,20 +51,22 @@ async def export_study(
     format: Annotated[str, Query(description="jsonl; csv and parquet are to come.")] = "jsonl",
     project: Project = DEFAULT_PROJECT,
 ) -> StreamingResponse:
-    """The study and every trial with its curves as JSON lines, lossless, as they were at one moment."""
+    """The study, every trial with its curves, and every comparison as JSON lines, lossless, as of one moment."""
     if format != "jsonl":
         problem = Problem("/query/format", "jsonl; pandas reads it with read_json(lines=True)")
         detail = f"This version does not export {format[:64]!r}."
         raise Refused(detail, code="format_unsupported", problems=(problem,))
     study_id = await resolve(snapshot, study, project)
     header = await exports.header(snapshot, study_id)
-    return StreamingResponse(_lines(header, exports.trials(snapshot, study_id)), media_type=MEDIA_TYPE)
+    parts = exports.trials(snapshot, study_id), exports.comparisons(snapshot, study_id)
+    return StreamingResponse(_lines(header, *parts), media_type=MEDIA_TYPE)
 
 
-async def _lines(header: bytes, trials: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _lines(header: bytes, *parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield header
-    async for chunk in trials:
-        yield chunk
+    for part in parts:
+        async for chunk in part:
+            yield chunk
 
 
 @router.post(
@@ -82,7 +85,8 @@ async def import_trials(
         str | None, Header(min_length=1, max_length=255, description="Repeat the request safely for 24 hours.")
     ] = None,
 ) -> Response:
-    """Adds the trials of an export to a study with the same space: all or none, with everything that is known of them.
+    """Adds the trials of an export, and how they compare, to a study with the same space: all or none, with everything
+    that is known of them.
 
     In an empty study they keep their numbers. Those that were RUNNING wait for the next worker.
     """
