@@ -11,7 +11,7 @@ PINS := pyproject.toml clients/python/pyproject.toml constraints.txt
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
-		printf '  %-12s %s\n' "$$name" "$$what"; done
+		printf '  %-20s %s\n' "$$name" "$$what"; done
 
 demo: .venv/demo.installed  ## tune a small network with four training processes, and watch (4 minutes)
 	@$(BIN)/python examples/digits/demo.py
