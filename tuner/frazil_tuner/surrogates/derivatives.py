@@ -61,7 +61,7 @@ def _model(unordered: Tensor) -> Model:
     def noise(rows: Tensor, values: Values) -> Tensor:
         return torch.where(rows[:, d] > 0, values["noise"], values["slope_noise"])
 
-    return Model(kernel, (length_prior("lengths", d), SIGNALS[0], NOISE, SLOPE_NOISE), features, noise)
+    return Model(kernel, (length_prior(d), SIGNALS[0], NOISE, SLOPE_NOISE), features, noise)
 
 
 def observed_kernel(a: Tensor, b: Tensor, lengths: Tensor, unordered: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from . import gp
 from .base import FitFailed
 from .kernels import Covariance, Hyperparameters
 
@@ -24,6 +25,9 @@ Values = Mapping[str, Tensor]
 
 Kernel = Callable[[Tensor, Tensor, Values], Tensor]
 """Covariances (..., m, n) between rows of features a (..., m, f) and b (..., n, f)."""
+
+LIMITS = {"maxiter": 60, "ftol": 1e-7, "gtol": 1e-3}
+"""When the search for hyperparameters ends: they needn't be known better than they are determined."""
 
 LEAST_NOISE = 1e-8
 """What counts as noise where none is said to be."""
@@ -50,17 +54,19 @@ class Prior:
     reach: float = 4.0
 
 
-NOISE = Prior("noise", 1, -6.0, 2.5, reach=3.1)
-"""Noise variance in units of the outcomes' variance: usually little, between 1e-6 and 6."""
+NOISE = Prior("noise", 1, gp.NOISE_CENTRE, 2.5, reach=3.5)
+"""Noise variance in units of the outcomes' variance: usually little."""
 
-
-SIGNALS = (Prior("joint", 1, -1.0, 1.0, reach=6.0), Prior("additive", 1, -1.0, 1.0, reach=6.0))
+SIGNALS = (
+    Prior("joint", 1, gp.JOINT_CENTRE, gp.SIGNAL_SPREAD, reach=6.0),
+    Prior("additive", 1, gp.ADDITIVE_CENTRE, gp.SIGNAL_SPREAD, reach=6.0),
+)
 """Variances of the two parts of `mixed`, in units of the outcomes' variance."""
 
 
-def length_prior(name: str, size: int, dimension: int | None = None) -> Prior:
-    """Length scales in edges of the cube, longer the more columns there are: log ℓ ~ N(½ log d - ½, 1)."""
-    return Prior(name, size, 0.5 * math.log(max(dimension or size, 1)) - 0.5, 1.0)
+def length_prior(d: int) -> Prior:
+    """Length scales in edges of the cube, longer the more columns there are, as in `gp.log_prior`."""
+    return Prior("lengths", d, gp.LENGTH_CENTRE + 0.5 * math.log(max(d, 1)), gp.LENGTH_SPREAD)
 
 
 def one_noise(features: Tensor, values: Values) -> Tensor:
@@ -190,32 +196,38 @@ def most_probable(model: Model, seen: Seen, start: Mapping[str, Any]) -> Values:
 def maximise(model: Model, likelihood: Likelihood, start: Mapping[str, Any]) -> Values:
     """The hyperparameters where a log likelihood and the log prior are largest together.
 
-    Looked for from `start`, where that is better than the prior's median; without one from the median and from a
-    spread below.
+    Looked for from `start`, unless the prior's median is better; without one from the median and from a spread below.
+    Steps are measured in spreads of the prior: likelihoods are steep along some hyperparameters, flat along others.
     """
     centre, spread, reach = (model.spread_out(field) for field in ("centre", "spread", "reach"))
-    bounds = np.stack([centre - reach * spread, centre + reach * spread], axis=1)
 
-    def loss(theta: Floats) -> tuple[float, Floats]:
-        value, slope = likelihood(torch.from_numpy(theta))
-        z = (theta - centre) / spread
-        return 0.5 * float(z @ z) - value, z / spread - slope
+    def loss(z: Floats) -> tuple[float, Floats]:
+        value, slope = likelihood(torch.from_numpy(centre + spread * z))
+        return 0.5 * float(z @ z) - value, z - spread * slope
 
     remembered = model.theta(start)
     if remembered is None:
-        starts = [centre, centre - spread]
+        starts = [0 * centre, 0 * centre - 1]
     else:
-        starts = [min(np.clip(remembered, *bounds.T), centre, key=lambda theta: loss(theta)[0])]
-    fits = [minimize(loss, theta, jac=True, method="L-BFGS-B", bounds=bounds) for theta in starts]
+        starts = [min(np.clip((remembered - centre) / spread, -reach, reach), 0 * centre, key=lambda z: loss(z)[0])]
+    bounds = np.stack([-reach, reach], axis=1)
+    fits = [minimize(loss, z, jac=True, method="L-BFGS-B", bounds=bounds, options=LIMITS) for z in starts]
     best = min(fits, key=lambda fit: fit.fun if math.isfinite(fit.fun) else math.inf)
     if not (math.isfinite(best.fun) and np.isfinite(best.x).all()):
         raise FitFailed("the likelihood is not finite anywhere near the prior")
-    return model.values(torch.from_numpy(best.x))
+    return model.values(torch.from_numpy(centre + spread * best.x))
 
 
 def fit(model: Model, seen: Seen, points: Tensor, start: Mapping[str, Any]) -> ExactBelief:
     """The belief at the most probable hyperparameters; `points` (n, d) are those of the present study."""
     return ExactBelief.given(model, most_probable(model, seen, start), seen, points)
+
+
+def fit_outcomes(model: Model, evidence: Evidence) -> ExactBelief:
+    """The belief given one outcome at each point, its hyperparameters learned from no more than a process needs."""
+    part = gp.representative(evidence, gp.MOST_FITTED)
+    values = most_probable(model, Seen.of(part, model.features(part.X)), evidence.start)
+    return ExactBelief.given(model, values, Seen.of(evidence, model.features(evidence.X)), evidence.X)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,9 +318,14 @@ def cholesky_many(K: Tensor) -> Tensor:
     raise FitFailed("a covariance is not positive definite")
 
 
+def differences(a: Tensor, b: Tensor) -> Tensor:
+    """a_j - b_j (d, …, m, n) of rows a (…, m, d) and b (…, n, d), column by column in memory."""
+    return a.movedim(-1, 0).contiguous()[..., :, None] - b.movedim(-1, 0).contiguous()[..., None, :]
+
+
 def gaps_between(a: Tensor, b: Tensor, unordered: Tensor) -> Tensor:
     """(a_j - b_j)² (d, …, m, n) of rows a (…, m, d) and b (…, n, d); in unordered columns [a_j ≠ b_j]."""
-    apart = a.movedim(-1, 0)[..., :, None] - b.movedim(-1, 0)[..., None, :]
+    apart = differences(a, b)
     squared = apart.square()
     if unordered.any():
         squared[unordered] = (apart[unordered] != 0).to(a.dtype)

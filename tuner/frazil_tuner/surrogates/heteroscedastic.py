@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .base import Evidence
-from .general import NOISE, SIGNALS, ExactBelief, Model, Prior, Seen, Values, fit, gaps_between, length_prior, mixed
+from .general import NOISE, SIGNALS, ExactBelief, Model, Prior, Values, fit_outcomes, gaps_between, length_prior, mixed
 
 TILT_SPREAD, LEVEL_SPREAD = 2.0, 1.5
 """Deviations, in logarithms of the noise variance, from one end of a column to the other and among levels."""
@@ -22,7 +22,7 @@ class Heteroscedastic:
     """
 
     def fit(self, evidence: Evidence) -> ExactBelief:
-        return fit(_model(evidence), Seen.of(evidence, evidence.X), evidence.X, evidence.start)
+        return fit_outcomes(_model(evidence), evidence)
 
 
 def _model(evidence: Evidence) -> Model:
@@ -40,7 +40,7 @@ def _model(evidence: Evidence) -> Model:
             log = log + (x[:, j, None] == seen).to(x.dtype) @ values[f"level_{j}"]
         return log.exp()
 
-    priors = [length_prior("lengths", len(unordered)), *SIGNALS, NOISE]
+    priors = [length_prior(len(unordered)), *SIGNALS, NOISE]
     priors += [Prior("tilt", len(ordered), 0.0, TILT_SPREAD, positive=False)]
     priors += [Prior(f"level_{j}", len(seen), 0.0, LEVEL_SPREAD, positive=False) for j, seen in levels.items()]
     return Model(kernel, tuple(priors), lambda x: x, noise)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,47 +12,67 @@ from .base import Evidence
 from .general import NOISE, SIGNALS, ExactBelief, Model, Prior, Seen, Values, fit, gaps_between, length_prior, mixed
 from .selection import best_and_spread, rows_of
 
-MOST_ROWS = 300
+MOST_ROWS = 200
 """Rows of all studies together; those of the present one are all kept."""
+
+TRUST = math.log(10)
+"""Earlier studies that somebody named, or that share their space, are ten times as likely to help as to mislead."""
 
 
 @dataclass(frozen=True, slots=True)
 class MultiTask:
     """Intrinsic coregionalisation: studies t, u share a function of the space as far as B says, which is learned.
 
-    Cov(f_t(x), f_u(x')) = B_tu k(x, x') + [t = u] c_t,   B = w wᵀ + diag(κ)       Bonilla, Chai and Williams 2008, §2
+    Cov(f_t(x), f_u(x')) = s_t s_u (B_tu k(x, x') + [t = u] c),   B = w wᵀ + diag(κ)      Bonilla et al. 2008
 
-    c_t is how far the level of a study may lie from the others': each study's outcomes come standardised by itself,
-    and few good points of the present one are far from standard. The belief is about task 0. Without observations of
-    its own, the points of the earlier studies stand in for them.
+    with a level c of each study's own and a stretch s_0 of the present one's, because each study's outcomes come
+    standardised by themselves, and few good points are far from standard. The belief is about the present study, 0;
+    without observations of its own, the points of the earlier ones stand in for them. Where its observations are
+    less likely given the earlier studies than by themselves, by more than `TRUST`, those are forgotten.
     """
 
     def fit(self, evidence: Evidence) -> ExactBelief:
         evidence = _at_most(evidence, MOST_ROWS)
-        X, tasks = evidence.X, evidence.tasks
-        assert tasks is not None
-        known, index = torch.unique(torch.cat([torch.zeros(1, dtype=tasks.dtype), tasks]), return_inverse=True)
-        own = tasks == 0
-        seen = Seen.of(evidence, torch.cat([X, index[1:, None].to(X.dtype)], dim=1))
-        points = X[own] if own.any() else X
-        return fit(_model(evidence.unordered, len(known)), seen, points, evidence.start)
+        assert evidence.tasks is not None
+        own = evidence.tasks == 0
+        warm = _fit(evidence)
+        if own.all() or int(own.sum()) < 2:
+            return warm
+        cold = _fit(rows_of(evidence, own.nonzero()[:, 0]))
+        lost = log_density_of_last(cold, int(own.sum())) - log_density_of_last(warm, int(own.sum()))
+        return cold if lost > TRUST else warm
+
+
+def _fit(evidence: Evidence) -> ExactBelief:
+    assert evidence.tasks is not None
+    known, task = torch.unique(evidence.tasks, return_inverse=True)
+    earlier = int(known[0] > 0)  # without rows of its own the present study still is task 0
+    features = torch.cat([evidence.X, task[:, None] + earlier], dim=1)
+    own = evidence.tasks == 0
+    points = evidence.X[own] if own.any() else evidence.X
+    model = _model(evidence.unordered, len(known) + earlier)
+    return fit(model, Seen.of(evidence, features), points, evidence.start)
+
+
+def log_density_of_last(belief: ExactBelief, count: int) -> float:
+    """Log density of the last `count` outcomes given those before them."""
+    residual = (belief.seen.outcomes - belief.mean * belief.seen.level).T
+    white = torch.linalg.solve_triangular(belief.L, residual, upper=False)[-count:, 0]
+    return float(-0.5 * white @ white - belief.L.diagonal()[-count:].log().sum())
 
 
 def _at_most(evidence: Evidence, most: int) -> Evidence:
-    """The evidence with all rows of task 0 and an equal share of the rest for each other task, task numbers filled in.
-
-    Tasks come in the order of their numbers, so the present one, 0, is first.
-    """
+    """The evidence with an equal share of its rows for each earlier task, then all those of task 0."""
     if evidence.tasks is None:
         return replace(evidence, tasks=torch.zeros(len(evidence.y), dtype=torch.long))
     own = (evidence.tasks == 0).nonzero()[:, 0]
     others = [task for task in torch.unique(evidence.tasks).tolist() if task != 0]
     share = max((most - len(own)) // max(len(others), 1), 10)
-    kept = [own]
+    kept = []
     for task in others:
         rows = (evidence.tasks == task).nonzero()[:, 0]
         kept.append(rows[best_and_spread(evidence.X[rows], evidence.y[rows], share)])
-    return rows_of(evidence, torch.cat(kept))
+    return rows_of(evidence, torch.cat([*kept, own]))
 
 
 def _model(unordered: Tensor, count: int) -> Model:
@@ -71,7 +92,7 @@ def _model(unordered: Tensor, count: int) -> Model:
         return values["noise"][features[:, d].detach().long()]
 
     priors = (
-        length_prior("lengths", d),
+        length_prior(d),
         *SIGNALS,
         Prior("weights", count, 1.0, 0.5, positive=False),
         Prior("own", count, -3.0, 1.5),

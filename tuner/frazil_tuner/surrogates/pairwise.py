@@ -62,7 +62,7 @@ def _model(unordered: Tensor) -> Model:
     def noise(features: Tensor, values: Values) -> Tensor:
         return torch.ones(len(features), dtype=features.dtype)
 
-    return Model(kernel, (length_prior("lengths", len(unordered)), *UTILITY), lambda x: x, noise)
+    return Model(kernel, (length_prior(len(unordered)), *UTILITY), lambda x: x, noise)
 
 
 def _most_probable(model: Model, X: Tensor, D: Tensor, start: Mapping[str, Any]) -> Values:

@@ -3,40 +3,75 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import numpy as np
+from scipy.optimize import minimize
 
-from .base import Evidence
-from .general import NOISE, SIGNALS, Model, Prior, Seen, Values, fit, gaps_between, mixed
+from . import gp
+from .base import Evidence, FitFailed
+from .kernels import Hyperparameters
 from .mixture import Mixture
 
-SPREADS = (1.0, 2.0, 3.0)
-"""How unequal the columns may be, in logarithms of length scales: one member of the ensemble each."""
+if TYPE_CHECKING:
+    from ..numerics import Floats
+
+MEMBERS = ((0.0, 1.0), (1.0, 2.0), (1.0, 3.0))
+"""How much longer the length scales usually are than in `gp.log_prior`, and how unequal they may be, in logarithms:
+from "every column matters somewhat" to "hardly a column matters".
+"""
+
+LIMITS = {"maxiter": 50, "ftol": 1e-6, "gtol": 1e-3}
 
 
 @dataclass(frozen=True, slots=True)
 class Sparse:
-    """Exact Gaussian processes under priors from "every column matters somewhat" to "few columns matter at all".
+    """Three lean Gaussian processes, each the most probable one under a prior of its own, and none of them trusted.
 
-    log ℓ ~ N(½ log d - ½ + [spread > 1], spread²)
+    log ℓ_j ~ N(½ log d - ¼ + longer, spread²)
+
+    With fewer observations than columns the data can't tell which columns matter; where members of the ensemble name
+    different ones, their means disagree, and the search looks there. A cheap stand-in for the average over the sparse
+    axis-aligned prior of Eriksson and Jankowiak 2021.
     """
 
     def fit(self, evidence: Evidence) -> Mixture:
-        seen = Seen.of(evidence, evidence.X)
-        remembered = chain(evidence.start.get("members", ()), repeat({}))
-        members = tuple(
-            fit(_model(evidence.unordered, spread), seen, evidence.X, start)
-            for spread, start in zip(SPREADS, remembered, strict=False)
-        )
-        return Mixture(members, {"members": [dict(member.fit) for member in members]})
+        likelihood = gp.likelihood_of(gp.representative(evidence, gp.MOST_FITTED))
+        remembered = dict(enumerate(evidence.start.get("members", ())))
+        found = [
+            _most_probable(likelihood, evidence.X.shape[1], *member, remembered.get(i, {}))
+            for i, member in enumerate(MEMBERS)
+        ]
+        beliefs = tuple(gp.believe(evidence, hyper) for hyper in found)
+        return Mixture(beliefs, {"members": [dict(belief.fit) for belief in beliefs]})
 
 
-def _model(unordered: Tensor, spread: float) -> Model:
-    def kernel(a: Tensor, b: Tensor, values: Values) -> Tensor:
-        return mixed(gaps_between(a, b, unordered), values, unordered)
+def _most_probable(
+    likelihood: gp.Likelihood, d: int, longer: float, spread: float, start: Mapping[str, Any]
+) -> Hyperparameters:
+    """From where an earlier fit ended, or else from the lean process's median."""
+    centre, spreads, bounds = _prior(d, longer, spread)
 
-    d = len(unordered)
-    centre = 0.5 * math.log(d) - 0.5 + (spread > 1)
-    return Model(kernel, (Prior("lengths", d, centre, spread, reach=3.0), *SIGNALS, NOISE), lambda x: x)
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        value, slope = likelihood(Hyperparameters.at(theta))
+        z = (theta - centre) / spreads
+        return 0.5 * float(z @ z) - value, z / spreads - slope
+
+    known = np.asarray(start.get("theta", ()), dtype=np.float64)
+    at = np.clip(known if known.shape == centre.shape else _prior(d, 0.0, spread)[0], *bounds.T)
+    best = minimize(loss, at, jac=True, method="L-BFGS-B", bounds=bounds, options=LIMITS)
+    if not (math.isfinite(best.fun) and np.isfinite(best.x).all()):
+        raise FitFailed("the likelihood is not finite near the prior")
+    return Hyperparameters.at(best.x)
+
+
+def _prior(d: int, longer: float, spread: float) -> tuple[Floats, Floats, Floats]:
+    """Centres (d + 3,), spreads (d + 3,) and bounds (d + 3, 2) of the logarithms θ."""
+    length = gp.LENGTH_CENTRE + 0.5 * math.log(max(d, 1)) + longer
+    centre = [length] * d + [gp.JOINT_CENTRE, gp.ADDITIVE_CENTRE, gp.NOISE_CENTRE]
+    spreads = [spread] * d + [gp.SIGNAL_SPREAD, gp.SIGNAL_SPREAD, gp.NOISE_SPREAD]
+    signal = [gp.LEAST_SIGNAL, gp.MOST_SIGNAL]
+    bounds = [[gp.SHORTEST, gp.LONGEST]] * d + [signal, signal, [gp.LEAST_NOISE, gp.MOST_NOISE]]
+    return np.array(centre), np.array(spreads), np.log(bounds)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .base import Evidence
-from .general import NOISE, SIGNALS, ExactBelief, Model, Seen, Values, fit, length_prior, mixed
+from .general import NOISE, SIGNALS, ExactBelief, Model, Values, differences, fit_outcomes, length_prior, mixed
 
 if TYPE_CHECKING:
     from ..space import Space
@@ -35,8 +35,7 @@ class Tree:
     """
 
     def fit(self, evidence: Evidence) -> ExactBelief:
-        model = _model(evidence)
-        return fit(model, Seen.of(evidence, model.features(evidence.X)), evidence.X, evidence.start)
+        return fit_outcomes(_model(evidence), evidence)
 
 
 def _model(evidence: Evidence) -> Model:
@@ -50,7 +49,7 @@ def _model(evidence: Evidence) -> Model:
     def features(x: Tensor) -> Tensor:
         return torch.cat([x, activity(x)], dim=-1)
 
-    return Model(kernel, (length_prior("lengths", d), *SIGNALS, NOISE), features)
+    return Model(kernel, (length_prior(d), *SIGNALS, NOISE), features)
 
 
 def activity_of(space: Space | None) -> Activity:
@@ -75,13 +74,12 @@ def gaps_on_tree(a: Tensor, b: Tensor, unordered: Tensor, conditional: Tensor) -
     Each is the squared distance of points embedded somewhere, so covariances of them are positive semi-definite.
     """
     d = len(unordered)
-    x, z = (rows[..., :d].movedim(-1, 0) for rows in (a, b))
     here, there = (rows[..., d:].movedim(-1, 0) > 0 for rows in (a, b))
-    apart = x[..., :, None] - z[..., None, :]
+    apart = differences(a[..., :d], b[..., :d])
     both, either = here[..., :, None] & there[..., None, :], here[..., :, None] | there[..., None, :]
     gaps = apart.square()
     bent, names = ~unordered & conditional, unordered
     arc = (2 / ANGLE * (ANGLE / 2 * apart[bent]).sin()).square()
     gaps[bent] = torch.where(both[bent], arc, (either[bent] & ~both[bent]) / ANGLE**2)
-    gaps[names] = (either[names] & ~(both[names] & (apart[names] == 0))).to(x.dtype)
+    gaps[names] = (either[names] & ~(both[names] & (apart[names] == 0))).to(a.dtype)
     return gaps

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .base import Evidence
-from .general import NOISE, SIGNALS, ExactBelief, Model, Prior, Seen, Values, fit, gaps_between, length_prior, mixed
+from .general import NOISE, SIGNALS, ExactBelief, Model, Prior, Values, fit_outcomes, gaps_between, length_prior, mixed
 
 EDGE = 1e-7
 """How far the warp stays from 0 and 1, where its slope may be infinite."""
@@ -22,8 +22,7 @@ class Warped:
     """The exact Gaussian process over w(x), one monotone warp for each ordered column, learned with the scales."""
 
     def fit(self, evidence: Evidence) -> ExactBelief:
-        model = _model(evidence.unordered)
-        return fit(model, Seen.of(evidence, evidence.X), evidence.X, evidence.start)
+        return fit_outcomes(_model(evidence.unordered), evidence)
 
 
 def _model(unordered: Tensor) -> Model:
@@ -33,7 +32,7 @@ def _model(unordered: Tensor) -> Model:
 
     d, ordered = len(unordered), int((~unordered).sum())
     warps = tuple(Prior(name, ordered, 0.0, WARP_SPREAD) for name in ("warp_low", "warp_high"))
-    return Model(kernel, (length_prior("lengths", d), *warps, *SIGNALS, NOISE), _as_they_are)
+    return Model(kernel, (length_prior(d), *warps, *SIGNALS, NOISE), _as_they_are)
 
 
 def _as_they_are(x: Tensor) -> Tensor:
