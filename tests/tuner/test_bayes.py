@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 from frazil_tuner.history import Definition, Objective, Resource, Study, Trial, TrialState
 from frazil_tuner.policies import Start, build
-from frazil_tuner.policies.bayes import MOST_OBSERVATIONS, Bayes, observe, running
+from frazil_tuner.policies.bayes import ACQUISITION_NAMES, SURROGATE_NAMES, Bayes
+from frazil_tuner.policies.modelling import MOST_PENDING, finished, model, objective_of, observe, running
 from frazil_tuner.policies.sobol import Sobol
 from frazil_tuner.space import Space
 
@@ -43,6 +45,20 @@ def test_before_the_warm_up_is_over_it_hands_out_sobol_points_and_is_light() -> 
     assert [start.params for start in starts] == [start.params for start in Sobol().suggest(study, 2, 9)]  # type: ignore[union-attr]
     assert starts[0].why == {"policy": "bayes", "phase": "warm-up"}
     assert not Bayes().is_light(grid_study(4))
+
+
+def test_the_first_point_is_the_middle_or_where_the_user_expects_the_optimum() -> None:
+    first, second = suggest(grid_study(0), 2)
+    assert first.params == {"x": 0.5, "y": 0.5}
+    assert second.params == suggest(grid_study(1))[0].params
+    expecting = Space.from_json(
+        [
+            {"name": "x", "type": "float", "low": 0, "high": 1, "prior": 0.3},
+            {"name": "o", "type": "categorical", "choices": ["a", "b", "c"], "prior": "c"},
+        ]
+    )
+    (start,) = suggest(Study(Definition(expecting, (Objective("loss"),))))
+    assert start.params == {"x": 0.3, "o": "c"}
 
 
 def test_the_warm_up_can_be_set() -> None:
@@ -101,15 +117,31 @@ def test_a_batch_spreads() -> None:
     assert [start.why["pending"] for start in suggest(grid_study(8), 4)] == [0, 1, 2, 3]
 
 
-def test_failures_count_as_the_worst_that_was_seen() -> None:
+def test_failed_and_diverged_trials_teach_where_trials_fail_and_are_never_read_as_good() -> None:
     failed = Trial(99, {"x": 0.31, "y": 0.61}, FAILED, values={"loss": -5.0})
     diverged = Trial(98, {"x": 0.29, "y": 0.59}, COMPLETED, values={"loss": -math.inf})
-    seen = observe(grid_study(12, and_trials=(failed, diverged)))
-    assert seen is not None
-    assert seen.y[-2:] == pytest.approx([seen.y.min()] * 2)
-    assert seen.finite.tolist() == [True] * 12 + [False] * 2
-    (start,) = suggest(grid_study(16, and_trials=(failed, diverged)))
+    study = grid_study(12, and_trials=(failed, diverged))
+    fitted = model(study)
+    assert [part.quantity.metric for part in fitted.limits] == ["success"]
+    assert fitted.limits[0].seen.scores.tolist() == [1.0] * 12 + [-1.0] * 2
+    assert len(fitted.objectives[0].seen.trials) == 12
+    (start,) = suggest(study)
     assert math.dist(start.params.values(), (0.3, 0.6)) > 0.05
+
+
+def test_where_trials_fail_is_learned_and_kept_away_from() -> None:
+    def crashes(p: Any) -> bool:
+        return bool(p["x"] > 0.5)
+
+    definition, trials = Definition(SPACE, (Objective("loss"),), seed=2), []
+    for i in range(20):
+        (start,) = Bayes().suggest(Study(definition, tuple(trials)), 1, i)
+        assert isinstance(start, Start)
+        gain = {"loss": (start.params["x"] - 0.6) ** 2 + (start.params["y"] - 0.4) ** 2}
+        trials.append(Trial(i, start.params, FAILED if crashes(start.params) else COMPLETED, values=gain))
+    assert sum(trial.state is FAILED for trial in trials[10:]) <= 7
+    best = min(trial.values["loss"] for trial in trials if trial.state is COMPLETED)
+    assert best < 0.1**2 + 0.005  # the best that does not crash lies on the border, at x = 0.5
 
 
 def test_where_nothing_is_finite_it_says_so_and_fills_the_space() -> None:
@@ -124,14 +156,14 @@ def test_where_nothing_is_finite_it_says_so_and_fills_the_space() -> None:
 def test_a_fit_that_fails_is_answered_without_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     from frazil_tuner.surrogates import gp
 
-    monkeypatch.setattr(gp, "LEAST_NOISE", math.nan)
+    monkeypatch.setattr(gp, "LENGTH_CENTRE", math.nan)
     study = grid_study(16)
     (start,) = suggest(study)
     assert start.why["phase"] == "fallback"
     assert "finite" in str(start.why["reason"])
     recommendation = Bayes().recommend(study)
     assert recommendation is not None
-    assert recommendation.sd is None
+    assert recommendation.sd == {}
 
 
 def test_it_recommends_the_best_posterior_mean_in_the_units_of_the_metric() -> None:
@@ -140,8 +172,8 @@ def test_it_recommends_the_best_posterior_mean_in_the_units_of_the_metric() -> N
     assert recommendation is not None
     best = min(study.trials, key=lambda trial: trial.values["loss"])
     assert recommendation.number == best.number
-    assert recommendation.mean == pytest.approx(best.values["loss"], abs=0.02)
-    assert 0 < (recommendation.sd or 0) < 0.1
+    assert recommendation.mean["loss"] == pytest.approx(best.values["loss"], abs=0.02)
+    assert 0 < recommendation.sd["loss"] < 0.1
 
 
 def test_one_lucky_measurement_is_not_recommended() -> None:
@@ -164,23 +196,67 @@ def test_a_failed_trial_is_never_recommended() -> None:
     assert recommendation.number != 99
 
 
-def test_long_histories_are_thinned_to_the_best_and_an_even_rest() -> None:
+def test_long_histories_are_modelled_where_it_matters() -> None:
     rng = np.random.default_rng(0)
     points = [SPACE.draw(rng) for _ in range(1_000)]
     trials = tuple(Trial(i, p, COMPLETED, values={"loss": valley(p)}) for i, p in enumerate(points))
-    seen = observe(Study(grid_study().definition, trials))
-    assert seen is not None
-    assert (len(seen.trials), seen.total) == (MOST_OBSERVATIONS, 1_000)
-    numbers = [trial.number for trial in seen.trials]
-    best = sorted(range(1_000), key=lambda i: valley(points[i]))[: MOST_OBSERVATIONS // 2]
-    assert set(best) <= set(numbers)
-    assert numbers == sorted(set(numbers))
-    assert max(np.diff(numbers)) < 30
+    study = Study(grid_study().definition, trials)
+    fitted = model(study).objectives[0]
+    assert len(fitted.belief.points) < 400 < len(fitted.seen.trials)
+    assert "of 1000 trials it takes those that matter" in fitted.because
+    (start,) = suggest(study)
+    assert valley(start.params) < 1e-3
+    assert start.why["observations"] == start.why["of"] == 1_000
+
+
+def test_the_next_fit_starts_where_the_last_one_ended() -> None:
+    (start,) = suggest(grid_study(16))
+    remembered = start.why["fit"]
+    assert remembered["loss"]["surrogate"] == "gp"
+    (again,) = suggest(grid_study(16, last_fit=remembered))
+    assert math.dist(start.params.values(), again.params.values()) < 0.05
+    assert json.loads(json.dumps(remembered)) == remembered
+
+
+def test_a_remembered_fit_that_makes_no_sense_is_passed_over() -> None:
+    (start,) = suggest(grid_study(16, last_fit={"loss": {"surrogate": "gp", "theta": [1.0], "scale": [2.0]}}))
+    assert valley(start.params) < 0.02
+
+
+def test_the_scale_of_outcomes_is_bent_where_they_span_magnitudes() -> None:
+    points = list(SPACE.grid(5))
+    trials = tuple(Trial(i, p, COMPLETED, values={"loss": math.exp(30 * valley(p))}) for i, p in enumerate(points))
+    steep = model(Study(grid_study().definition, trials)).objectives[0]
+    assert steep.fit["bend"] > 0
+    told = {trial.number: trial.values["loss"] for trial in trials}
+    best = int(np.argmax(steep.seen.y))
+    mean, _ = steep.in_units(float(steep.seen.y[best]), 0.1)
+    assert mean == pytest.approx(told[steep.seen.trials[best].number], rel=1e-6)
+    even = tuple(Trial(i, p, COMPLETED, values={"loss": p["x"] - 2 * p["y"]}) for i, p in enumerate(points))
+    assert model(Study(grid_study().definition, even)).objectives[0].fit["bend"] == 0
+
+
+def test_a_told_standard_error_is_the_noise_of_its_outcome() -> None:
+    trials = tuple(
+        Trial(t.number, t.params, COMPLETED, values=t.values, sems={"loss": 0.05}) for t in grid_study(12).trials
+    )
+    study = Study(grid_study().definition, trials)
+    seen = observe(study, finished(study), objective_of(study.objective))
+    losses = np.array([trial.values["loss"] for trial in trials])
+    assert seen.noise == pytest.approx(np.full(12, (0.05 / losses.std()) ** 2))
+
+
+def test_the_names_of_the_options_are_those_of_the_tables() -> None:
+    from frazil_tuner.acquisition import ACQUISITIONS
+    from frazil_tuner.surrogates import SURROGATES
+
+    assert set(SURROGATE_NAMES) == set(SURROGATES) - {"local"}
+    assert set(ACQUISITION_NAMES) == set(ACQUISITIONS)
 
 
 def test_very_many_waiting_trials_are_imagined_only_in_part() -> None:
     waiting = tuple(Trial(i, {"x": 0.1, "y": 0.2}, TrialState.QUEUED) for i in range(1_000))
-    assert len(running(Study(grid_study().definition, waiting))) == MOST_OBSERVATIONS
+    assert len(running(Study(grid_study().definition, waiting))) == MOST_PENDING
 
 
 def test_mixed_conditional_spaces_are_optimised() -> None:

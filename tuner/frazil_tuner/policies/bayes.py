@@ -10,7 +10,7 @@ import numpy as np
 from .base import Continue, Recommendation, Suggestion
 from .domain import Point, domain_of
 from .model_free import best_trained, full_grant, go_on
-from .modelling import Risk, finished, has_something_to_model, model, outlook_of, running, scenarios_of
+from .modelling import Risk, has_something_to_model, model, outlook_of, running, scenarios_of, telling
 from .options import option
 from .scope import ANY_STUDY, Scope
 from .sobol import sobol_starts
@@ -100,7 +100,7 @@ class Bayes:
 
     def _is_warm(self, study: Study) -> bool:
         enough = self.warmup or min(max(study.space.dimension + 2, 4), 6)
-        return bool(study.related) or len(finished(study)) >= enough
+        return bool(study.related) or len(telling(study)) >= enough
 
     def _warm_up(self, study: Study, count: int, seed: int) -> list[Suggestion]:
         """The point where the optimum is expected, the middle where nothing is known; then Sobol points."""

@@ -118,6 +118,12 @@ def finished(study: Study) -> list[Trial]:
     return [trial for trial in study.trials if trial.state.finished and not trial.excluded]
 
 
+def telling(study: Study) -> list[Trial]:
+    """The finished trials that say something of every objective, or that they failed; comparisons need no more."""
+    values = [objective for objective in study.objectives if objective.by == "value"]
+    return [trial for trial in finished(study) if all(trial.score(objective) is not None for objective in values)]
+
+
 def running(study: Study) -> list[Params]:
     """The configurations whose outcome is still to come: queued, running, paused or shelved; the latest of many."""
     unfinished = [trial.params for trial in study.trials if not trial.state.finished and not trial.excluded]
