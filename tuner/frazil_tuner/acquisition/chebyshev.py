@@ -68,7 +68,7 @@ def chebyshev(outlook: Outlook) -> Worth:
     weights = -torch.rand(k, generator=outlook.rng, dtype=torch.float64).clamp_min(1e-12).log()
     compromise = Compromise.over(seen.mean(0), weights / weights.sum())
     best = compromise.of(seen).amax(1)  # (S,)
-    dealt = torch.arange(SAMPLES) % len(best)
+    dealt = torch.arange(SAMPLES) * len(best) // SAMPLES  # in runs: each run of Sobol points is spread evenly
     normal = _normal(k, outlook.rng)[:, None]  # (N, 1, k)
 
     def worth(x: Tensor) -> Tensor:

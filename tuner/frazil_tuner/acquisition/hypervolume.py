@@ -96,7 +96,7 @@ class Boxes:
         """From points (P, c, k), among them dominated ones, and the reference point (k,)."""
         paths, _, k = fronts.shape
         ends = np.broadcast_to(np.stack([reference, np.full(k, BEYOND)]), (paths, 2, k))
-        levels = np.sort(np.concatenate([np.maximum(fronts, reference), ends], axis=1), axis=1)  # (P, l, k)
+        levels = np.sort(np.concatenate([fronts, ends], axis=1), axis=1)  # (P, l, k)
         corners = [free_boxes(front[non_dominated(front)], reference) for front in fronts]
         most = max(len(low) for low, _ in corners)
         low, high = (
