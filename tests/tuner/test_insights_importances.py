@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,13 @@ def test_interactions_are_what_the_total_index_has_beyond_the_first() -> None:
     answer = importances(study(40), "sobol")
     for name, interaction in answer["interactions"].items():
         assert interaction == pytest.approx(max(answer["total"][name] - answer["first_order"][name], 0))
+
+
+def test_a_forest_grows_on_so_many_trials_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[sobol_indices.__module__], "MOST_FOREST", 50)
+    answer = importances(study(120), "fanova")
+    assert answer["observations"] == 50
+    assert answer["importances"]["strong"] > 0.5
 
 
 def test_unknown_names_are_refused() -> None:
