@@ -231,7 +231,9 @@ class TestRefusedTexts:
             "/constraints/2",
         ]
 
-    @pytest.mark.parametrize("constraints", ["lr <= 1", {"a": "lr <= 1"}, 3, None, ["lr <= 1"] * 257])
+    @pytest.mark.parametrize(
+        "constraints", ["lr <= 1", {"a": "lr <= 1"}, 3, None, ["lr <= 1"] * 257, ["lr <= 1" + " " * 900] * 20]
+    )
     def test_what_is_no_short_list_is_refused_as_a_whole(self, constraints: object) -> None:
         with pytest.raises(SpaceInvalid) as caught:
             Space.from_json(MODEL, constraints)
@@ -289,6 +291,9 @@ class TestEmptySpaces:
             ([whole("a", 1, 10**6), whole("b", 1, 10**6)], ["a * b == 1048576"]),
             ([whole(f"i{i}", 0, 1000) for i in range(6)], [" + ".join(f"i{i}" for i in range(6)) + " == 3000"]),
             ([real("lr", 1e-9, 1, log=True)], ["lr <= 1.0000001e-9"]),
+            ([real(f"y{i}") for i in range(15)], [f"y{i} <= y{i + 1}" for i in range(14)]),
+            ([whole(f"y{i}", 0, 200) for i in range(9)], [f"y{i} < y{i + 1}" for i in range(8)]),
+            ([real(f"y{i}", -1, 1) for i in range(9)], ["+".join(f"(y{i}-0.9)**2" for i in range(9)) + " <= 0.01"]),
             (
                 [{"name": "m", "type": "simplex", "components": [f"c{i}" for i in range(20)]}],
                 ["m.c0 >= 0.7", "m.c1 <= m.c2 <= m.c3"],
@@ -299,6 +304,7 @@ class TestEmptySpaces:
         space, rng = Space.from_json(items, constraints), np.random.default_rng(0)
         rows = space.sample(rng, 20)
         assert rows.shape == (20, space.dimension)
+        assert len(np.unique(rows, axis=0)) > 10 or constraints in (["x * x + y * y >= 2"], ["a * b == 1048576"])
         for point in [space.draw(rng), *map(space.decode, rows)]:
             assert space.check(point) == point
 
@@ -360,7 +366,7 @@ def plainly_holds(constraint: str, point: dict[str, Any]) -> bool:
 
 class TestFiniteSpaces:
     @given(st.lists(truths(), min_size=1, max_size=3))
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=40)
     def test_exactly_the_points_that_python_admits_are_left(self, constraints: list[str]) -> None:
         expected = [point for point in FREE if all(plainly_holds(constraint, point) for constraint in constraints)]
         try:

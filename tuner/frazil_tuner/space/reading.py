@@ -23,6 +23,8 @@ from .rules import hulls_of
 MOST_PARAMETERS = 1_000
 LONGEST_NAME = 128
 MOST_CONSTRAINTS = 256
+LONGEST_TOGETHER = 16_000
+"""Characters of all constraints together: what costs a minute to examine is refused at once."""
 
 EXTRAS = ("role", "prior", "prior_confidence", "disabled", "value")
 """Fields that most parameters lack."""
@@ -219,6 +221,10 @@ def read_constraints(texts: object, parameters: Sequence[Parameter]) -> tuple[Co
         raise _refusal(f"must be a list of strings such as 'a + b <= 1', not {shown(texts)}", "/constraints")
     if len(texts) > MOST_CONSTRAINTS:
         raise _refusal(f"has {len(texts)} constraints; at most {MOST_CONSTRAINTS} are allowed", "/constraints")
+    length = sum(len(written) for written in texts if isinstance(written, str))
+    if length > LONGEST_TOGETHER:
+        detail = f"has constraints of {length} characters; at most {LONGEST_TOGETHER} are allowed"
+        raise _refusal(detail, "/constraints")
     problems: list[Problem] = []
     unsupported: list[Problem] = []
     read: list[Constraint] = []

@@ -32,6 +32,8 @@ LARGE = 4_096
 ELITE = 64
 """Rows from which a hidden region is looked for, and feasible ones that are remembered."""
 
+LEANING = 16
+CENTRED = 3
 CHILDREN = 8
 ROUNDS = 64
 STEPS = 12
@@ -42,6 +44,9 @@ MARGIN = 1e-7
 
 MOST_BLAMED = 12
 """More constraints than that are not searched for the fewest that contradict each other."""
+
+FEW = 6
+"""The same where nothing is proved: every question is a search."""
 
 LENGTHY = 2_000
 """Steps of all formulas together, beyond which searches are shortened in proportion: no definition may hang."""
@@ -69,7 +74,7 @@ class Region:
             missing -= len(found[-1])
         if missing > 0:
             starts = self._seeds[rng.integers(len(self._seeds), size=missing)]
-            found.append(self._walk(rng, starts, self._seeds, STEPS))
+            found.append(self._walk(rng, starts, self._seeds, self._thrifty(STEPS)))
         return np.concatenate(found)
 
     @cached_property
@@ -114,13 +119,13 @@ class Region:
     def _seeds(self) -> Floats:
         """Feasible rows (at least one, d) to walk from: draws from the cover, or what a search finds."""
         rng = np.random.default_rng(1)
-        found = [self._drawn(rng, LARGE) for _ in range(max(ROUNDS // self._thrift, 1) if self.acceptance > 0 else 0)]
+        found = [self._drawn(rng, LARGE) for _ in range(self._thrifty(ROUNDS) if self.acceptance > 0 else 0)]
         seeds = np.unique(np.concatenate([np.empty((0, self.rules.dimension)), *found]), axis=0)
         if len(seeds) >= ELITE:
             return seeds[rng.permutation(len(seeds))[: 4 * ELITE]]
         assert self.witness is not None
         seeds = np.concatenate([seeds, self._only_feasible(self._evolved(ELITE)), self.witness[None]])
-        steps = (STEPS + 4 * len(self._columns)) // self._thrift
+        steps = self._thrifty(min(STEPS + 4 * len(self._columns), ROUNDS))
         return self._walk(rng, seeds[rng.integers(len(seeds), size=ELITE)], seeds, steps)
 
     def _walk(self, rng: np.random.Generator, rows: Floats, seeds: Floats, steps: int) -> Floats:
@@ -212,7 +217,7 @@ class Region:
         """Snapped rows (n, d) after Gauss-Newton steps towards the smooth inequalities they violate."""
         if not self.rules.smooth:
             return self._snap(rows)
-        for _ in range(ROUNDS // 4):
+        for _ in range(self._thrifty(ROUNDS // 4)):
             lack = np.minimum(self.slack(rows) - MARGIN, 0.0)  # (n, c)
             behind = (lack < 0).any(axis=1) & np.isfinite(lack).all(axis=1)
             if not behind.any():
@@ -225,12 +230,31 @@ class Region:
 
     # ── whether there is anything ────────────────────────────────────────────────────────────────────────────────────
 
-    @cached_property
+    @property
     def witness(self) -> Floats | None:
         """A feasible row (d,); None if there is none, or none that a long search finds."""
+        if self._glance is not None or self._paving.boxes is None:
+            return self._glance
+        return self._hunt[0]
+
+    def conflict(self) -> tuple[tuple[int, ...], bool]:
+        """The constraints of an empty region that contradict each other, and whether that is proved.
+
+        None of them can be left out, if they are at most `MOST_BLAMED`, or `FEW` without a proof.
+        """
+        if self._paving.boxes is None:
+            blamed = self._paving.blamed
+            return _fewest(blamed, lambda some: pave(self.rules.only(some), self._thrift).boxes is None), True
+        suspects = self._hunt[1]
+        found = _fewest(suspects, lambda some: self._only(some)._glance is None) if len(suspects) <= FEW else suspects
+        return found, False
+
+    @cached_property
+    def _glance(self) -> Floats | None:
+        """A feasible row (d,) among draws, or evolved from them; None if that finds none."""
         looks: tuple[Callable[[], Floats], ...] = (
             lambda: self._tried,
-            lambda: self._draw(np.random.default_rng(0), LARGE // self._thrift),
+            lambda: self._draw(np.random.default_rng(0), self._thrifty(LARGE)),
             lambda: self._evolved(1),
         )
         for look in looks:
@@ -242,27 +266,26 @@ class Region:
                 return None
         return None
 
-    def conflict(self) -> tuple[tuple[int, ...], bool]:
-        """The constraints of an empty region that contradict each other, and whether that is proved.
+    @cached_property
+    def _hunt(self) -> tuple[Floats | None, tuple[int, ...]]:
+        """A feasible row (d,), and if there is none, constraints that no row was found to meet.
 
-        None of them can be left out, if they are at most `MOST_BLAMED`.
-        """
-        if self._paving.boxes is None:
-            blamed = self._paving.blamed
-            return _fewest(blamed, lambda some: pave(self.rules.only(some), self._thrift).boxes is None), True
-        return _fewest(self._suspects(), lambda some: self._only(some).witness is None), False
-
-    def _suspects(self) -> tuple[int, ...]:
-        """Constraints that no point was found to meet: those that the best row violates, and, as long as all of them
-        can be met somewhere, one more that is violated there.
+        Begins with a constraint that the best row violates, and adds, as long as all of them can be met somewhere, one
+        more that is violated there: of many constraints few are in the way.
         """
         row: Floats | None = self._evolved(1)[0]
         suspects: list[int] = []
         while row is not None and len(suspects) < min(MOST_BLAMED, len(self.rules.constraints)):
             violated = np.flatnonzero(~self.rules.holds(row[None])[0])
-            suspects.append(int(next(i for i in violated if i not in suspects)))
-            row = self._only(suspects).witness
-        return tuple(sorted(suspects))
+            if not len(violated):
+                return row, ()
+            suspects.append(int(violated[0]))
+            row = self._only(suspects)._glance
+        return None, tuple(sorted(suspects))
+
+    def _thrifty(self, effort: int) -> int:
+        """The part of an effort that long formulas leave."""
+        return max(effort // self._thrift, 2)
 
     def _only(self, some: Sequence[int]) -> Region:
         return Region(self.rules.only(some), self._snap)
@@ -272,13 +295,42 @@ class Region:
         selected until `wanted` are feasible.
         """
         rng = np.random.default_rng(0)
-        rows = self._fittest(self._draw(rng, LARGE // self._thrift))
-        rows = self._fittest(np.concatenate([self.lean(rows), rows]))
-        for _ in range(max(ROUNDS // self._thrift, 2)):
+        rows = self._fittest(self._draw(rng, self._thrifty(LARGE)))
+        pushed = [self.lean(rows[:LEANING]), *(self._centred(row) for row in rows[:CENTRED])]
+        rows = self._fittest(np.concatenate([*pushed, rows]))
+        for _ in range(self._thrifty(ROUNDS)):
             if len(self._only_feasible(rows)) >= wanted:
                 break
             rows = self._fittest(np.concatenate([rows, self._children(rng, rows)]))
         return rows
+
+    def _centred(self, row: Floats) -> Floats:
+        """Snapped rows (n, d) from `row` (d,) to where the least slack of the smooth inequalities is largest.
+
+        Linear programmes, one after the other, within shrinking steps; of linear inequalities the first is exact.
+        """
+        from scipy.optimize import linprog
+
+        visited = [row]
+        columns = self.rules.continuous_columns
+        for reach in 0.5 ** np.arange(self._thrifty(6) if columns else 0):
+            here = visited[-1]
+            slack, slopes = self.slack(here[None])[0], self.slack_slopes(here[None])[0][:, columns]
+            if not (np.isfinite(slack).all() and np.isfinite(slopes).all()):
+                break
+            bounds = [(max(x - reach, 0.0), min(x + reach, 1.0)) for x in here[columns]]
+            answer = linprog(
+                c=[*(0.0 for _ in columns), -1.0],
+                A_ub=np.hstack([-slopes, np.ones((len(slack), 1))]),
+                b_ub=slack - slopes @ here[columns],
+                bounds=[*bounds, (None, 1.0)],
+            )
+            if answer.x is None:
+                break
+            moved = here.copy()
+            moved[columns] = answer.x[:-1]
+            visited.append(moved)
+        return self._snap(np.clip(np.array(visited), 0.0, 1.0))
 
     def _children(self, rng: np.random.Generator, rows: Floats) -> Floats:
         """Changed rows (CHILDREN n, d): some columns moved at random, towards another row, or replaced."""

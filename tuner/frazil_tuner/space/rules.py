@@ -87,7 +87,7 @@ class Rules:
         self._numbered = {variable.name for formula in formulas for variable in formula.variables}
         self._matched = {name for constraint in constraints for name in constraint.truth.labels}
         self._leveled = self._matched | {parent for parameter in self._needed for parent, _ in parameter.when}
-        self.length = sum(len(formula.steps) for formula in formulas)
+        self.length = sum(len(formula.steps) for formula in formulas) + 8 * len(constraints)
 
     def only(self, some: Sequence[int]) -> Rules:
         """Some of the constraints."""
@@ -222,6 +222,12 @@ class Rules:
         """The free continuous parameters that smooth inequalities depend on."""
         names = {variable.name for _, part in self.smooth for variable in part.variables}
         return {name: self._places[name] for name in sorted(names) if self._places[name].is_continuous}
+
+    @cached_property
+    def continuous_columns(self) -> list[int]:
+        """The columns in which slack has slopes."""
+        runs = [place.run for place in self._continua.values()]
+        return [column for run in runs for column in range(run.start, run.stop)]
 
     def _is_continuous(self, part: Comparison) -> bool:
         return any(self._places[variable.name].is_continuous for variable in part.variables)
