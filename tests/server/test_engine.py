@@ -15,6 +15,9 @@ from frazil_tuner.errors import TryLater
 from .conftest import new_database
 from .laboratory import Bench, Laboratory, until
 
+LR = {"name": "lr", "type": "float", "low": 0.001, "high": 1.0}
+N = {"name": "n", "type": "int", "low": 1, "high": 9}
+
 
 class Lab(Laboratory):
     """A server whose engine computes on a bench."""
@@ -139,6 +142,64 @@ def test_an_ask_that_comes_during_a_fit_does_not_wait_for_the_next(lab):
         return trial
 
     assert lab.run(story())["why"]["data_version"] == lab.bench.fits[1][0]
+
+
+HISTORIES = {
+    "absurd values": [1e300, -1e300, 1e308, 0.5, 5e-324],
+    "no finite value": ["nan", "inf", "-inf", "nan", "inf"],
+    "infinities among others": [0.5, "inf", 0.25, "-inf", 0.75],
+    "one value over and over": [0.5] * 5,
+    "estimates without error and with an absurd one": [{"mean": 0.5, "sem": s} for s in (0, 1e300, 1e-300, 1e150, 1)],
+}
+
+
+@pytest.mark.parametrize("what", HISTORIES)
+def test_whatever_is_stored_the_next_ask_is_answered(lab, must, what):
+    study = lab.create(policy={"name": "bayes", "warmup": 4}, space=[LR, N])
+    trials = [
+        {"params": {"lr": 0.1 * i, "n": i}, "state": "COMPLETED", "values": {"loss": value}}
+        for i, value in enumerate(HISTORIES[what], 1)
+    ]
+    must(lab.post(f"/studies/{study['id']}/trials", {"trials": trials}))
+    trial = lab.lease(study)
+    assert 0 < trial["params"]["lr"] <= 1
+    assert trial["why"]["policy"] == "bayes"
+    assert len(lab.bench.fits) == 1
+    assert must(lab.get(f"/studies/{study['id']}/best"))
+
+
+def test_whatever_happened_to_trials_the_next_ask_is_answered(lab, must):
+    for facts in (
+        {"state": "FAILED"},
+        {"state": "INFEASIBLE"},
+        {"state": "COMPLETED", "values": {"loss": 1}, "gradients": {"loss": {"lr": 1e150, "n": -1e150}}},
+        {"state": "COMPLETED", "values": {"loss": 1e300}, "gradients": {"loss": {"lr": 5e-324}}},
+    ):
+        study = lab.create(policy={"name": "bayes", "warmup": 4}, space=[LR, N])
+        trials = [{"params": {"lr": 0.1 * i, "n": i}, **facts} for i in range(1, 7)]
+        must(lab.post(f"/studies/{study['id']}/trials", {"trials": trials}))
+        assert lab.lease(study)["why"]["policy"] == "bayes"
+
+
+def test_numbers_as_large_as_a_space_may_have_are_learned_from(lab, must):
+    """JSONB writes 1e120 as an integer of 121 digits."""
+    huge = {"name": "lr", "type": "float", "low": 1e100, "high": 1e150, "log": True}
+    study = lab.create(policy={"name": "bayes", "warmup": 4}, space=[huge])
+    trials = [
+        {"params": {"lr": 10.0 ** (100 + 9 * i)}, "state": "COMPLETED", "values": {"loss": i}} for i in range(1, 6)
+    ]
+    must(lab.post(f"/studies/{study['id']}/trials", {"trials": trials}))
+    assert [trial["why"].get("phase") for trial in lab.ask(study, count=2)["trials"]] == [None, None]
+
+
+def test_rankings_that_contradict_each_other_are_survived(lab, must):
+    study = lab.create(policy={"name": "bayes"}, objectives=[{"metric": "taste", "by": "comparison"}], space=[LR, N])
+    for trial in lab.ask(study, count=5)["trials"]:
+        must(lab.tell(trial))
+    for ranking in ([0, 1, 2], [2, 1, 0], [1, 0], [0, 1], [3, 4, 0], [4, 3, 0]):
+        must(lab.post(f"/studies/{study['id']}/comparisons", {"ranking": ranking}))
+    trial = lab.lease(study)
+    assert (trial["why"]["policy"], trial["why"]["surrogate"]) == ("bayes", "pairwise")
 
 
 def test_what_was_computed_for_the_space_before_an_edit_is_not_shelved(lab):

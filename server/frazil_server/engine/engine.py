@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from frazil_tuner.errors import FrazilError, TryLater
 from frazil_tuner.history import Params, Study
 from frazil_tuner.policies import Policy, Recommendation, Resume, Suggestion, build
+from frazil_tuner.policies.sobol import Sobol
 
 from ..database import transaction
 from ..events.announcer import Announcer
@@ -57,9 +58,16 @@ _KEEP_FIT = text(
 )
 
 
+_LONGEST_REASON = 500
+
+
 def compute(policy: Mapping[str, Any], study: Study, count: int, seed: int) -> list[Suggestion]:
-    """Runs in a worker process."""
-    return build(policy, study.definition).suggest(study, count, seed)
+    """The policy's suggestions; where it fails, points that fill the space, which say so. Runs in a worker process."""
+    try:
+        return build(policy, study.definition).suggest(study, count, seed)
+    except Exception as failure:  # noqa: BLE001  (whatever is stored, who asks gets something to train)
+        why = {"phase": "fallback", "reason": f"{type(failure).__name__}: {failure}"[:_LONGEST_REASON]}
+        return [replace(suggestion, why=why) for suggestion in Sobol().suggest(study, count, seed)]
 
 
 def recommend(study: Study, policy: Mapping[str, Any]) -> Recommendation | None:
@@ -195,6 +203,8 @@ class LocalEngine:
         seed = seed_of(study.definition.seed, study.version, record.next_number + len(study.shelved))
         suggestions = await self.workers.run(compute, record.policy, study, count, seed)
         rows = [_row(suggestion, policy, seed, study.version) for suggestion in suggestions]
+        for reason in {row["why"].get("reason") for row in rows if row["why"].get("phase") == "fallback"}:
+            log.warning("suggested_without_model", study=str(record.id), version=study.version, reason=reason)
         at = {"study": record.id, "version": study.version, "edition": record.version}
         async with transaction(self._database) as connection:
             await connection.execute(_SWEEP, at | {"ages": policy.ages})

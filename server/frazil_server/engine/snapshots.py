@@ -118,11 +118,11 @@ class Snapshots:
 
         `context` fixes parameters of the suggestions to come.
         """
-        shelf = await fetch(connection, _SHELF, {"study": study.id})
+        shelf, reals = await fetch(connection, _SHELF, {"study": study.id}), _reals(look.definition)
         return Study(
             definition=look.definition,
             trials=look.trials,
-            shelved=tuple(row.params for row in shelf if row.params is not None),
+            shelved=tuple(_with_reals(row.params, reals) for row in shelf if row.params is not None),
             shelved_candidates=tuple(row.candidate for row in shelf if row.candidate is not None),
             thawing=tuple(row.trial_number for row in shelf if row.trial_number is not None),
             version=study.data_version,
@@ -158,9 +158,10 @@ async def _with_trials(connection: AsyncConnection, study_id: uuid.UUID, known: 
     if not rows:
         return replace(known, horizon=horizon)
     curves = await _curves(connection, [row.id for row in rows if row.last_step], known.definition.metrics)
-    trials = list(known.trials)
+    trials, reals = list(known.trials), _reals(known.definition)
     for row in rows:
-        trials[row.number : row.number + 1] = [_trial(row, curves.get(row.id, {}))]  # numbers have no gaps
+        trial = _trial(row, _with_reals(row.params, reals), curves.get(row.id, {}))
+        trials[row.number : row.number + 1] = [trial]  # numbers have no gaps
     return replace(known, trials=tuple(trials), horizon=horizon)
 
 
@@ -183,10 +184,23 @@ async def _curves(
     return found
 
 
-def _trial(row: Any, curves: Mapping[str, Curve]) -> Trial:
+def _reals(definition: Definition) -> list[str]:
+    """The parameters whose values are real numbers."""
+    return [parameter.name for parameter in definition.space.parameters if parameter.kind.type == "float"]
+
+
+def _with_reals(params: dict[str, Any], reals: Sequence[str]) -> dict[str, Any]:
+    """The same params, in which what is real is a float: JSONB has 1e100 as an integer of 101 digits."""
+    for name in reals:
+        if type(params.get(name)) is int:
+            params[name] = float(params[name])
+    return params
+
+
+def _trial(row: Any, params: dict[str, Any], curves: Mapping[str, Curve]) -> Trial:
     return Trial(
         number=row.number,
-        params=row.params,
+        params=params,
         state=TrialState(row.state),
         curves=curves,
         values={name: told_mean(value) for name, value in row.values.items()},
@@ -194,7 +208,7 @@ def _trial(row: Any, curves: Mapping[str, Curve]) -> Trial:
         until_step=row.until_step,
         candidate=row.candidate,
         excluded=row.excluded,
-        sems={name: value["sem"] for name, value in row.values.items() if isinstance(value, dict)},
+        sems={name: float(value["sem"]) for name, value in row.values.items() if isinstance(value, dict)},
         gradients={metric: {k: float(v) for k, v in slopes.items()} for metric, slopes in row.gradients.items()},
         cost=row.cost,
     )

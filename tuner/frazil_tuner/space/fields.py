@@ -33,7 +33,7 @@ def number(value: object) -> float:
     """`value` as a float; ValueError with the reason for anything that is not a finite number within ±1e150."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"must be a number, not {shown(value)}")
-    if not (abs(value) <= LARGEST):
+    if not (abs(value) < 2 * LARGEST and abs(float(value)) <= LARGEST):  # the integer 10¹⁵⁰ is above the float 1e150
         raise ValueError(f"must be a finite number between -1e150 and 1e150, not {shown(value)}")
     return float(value)
 
