@@ -62,7 +62,7 @@ class Services:
         self.owners: _Recent[uuid.UUID] = _Recent()
 
     def _engine(self, settings: Settings) -> Engine:
-        workers = Workers(settings.engine_workers, settings.engine_recycle)
+        workers = Workers(settings.engine_workers, settings.engine_recycle, settings.device)
         if settings.engine == "remote":
             return RemoteEngine(self.database, self.announcer, workers)
         return LocalEngine(self.database, self.snapshots, self.announcer, workers)

@@ -32,6 +32,9 @@ class Settings(BaseSettings):
         200, description="Fits after which a worker process is replaced."
     )
     engine_prewarm: bool = Field(True, description="Start the worker processes with the server, not at the first fit.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where models are fitted: `auto` takes a GPU, if there is one, for what is large enough."
+    )
     pool_size: Annotated[int, Field(ge=2, le=200)] = Field(
         12, description="Database connections of one process, beside one for each of its engine workers."
     )

@@ -21,6 +21,7 @@ class Bench:
     """Where fits take place, instead of in worker processes: a thread of this one. Each is noted and takes a permit."""
 
     count = 1
+    device = {"setting": "cpu"}
 
     def __init__(self) -> None:
         self.fits: list[tuple[int, int]] = []  # data version, number of suggestions

@@ -45,6 +45,19 @@ def test_a_worker_has_one_thread_whatever_library_computes(work, monkeypatch):
     assert work(story) == ["1"] * 4
 
 
+def test_a_worker_is_told_what_to_compute_on(work, monkeypatch):
+    monkeypatch.setenv("FRAZIL_DEVICE", "auto")
+
+    async def story(_):
+        pool = Workers(1, 9, "cpu")
+        try:
+            return await pool.run(os.getenv, "FRAZIL_DEVICE"), pool.device
+        finally:
+            pool.close()
+
+    assert work(story) == ("cpu", {"setting": "cpu"})
+
+
 def test_torch_computes_with_one_thread_in_a_warm_worker(work, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
 
@@ -162,4 +175,6 @@ def test_a_worker_does_not_outlive_a_server_that_was_killed(tmp_path):
 
 
 def _children():
-    return {child.pid for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())}
+    """The worker processes of this one; those that have ended and not been waited for yet do not count."""
+    alive = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return {child.pid for child in alive if "spawn_main" in " ".join(child.cmdline())}

@@ -221,7 +221,7 @@ class LocalEngine:
         return await self.workers.run(function, *args)
 
     def describe(self) -> dict[str, Any]:
-        return {"executor": "local", "workers": self.workers.count}
+        return {"executor": "local", "workers": self.workers.count, "device": self.workers.device}
 
     async def close(self) -> None:
         """Gives up what is under way, and its connections."""

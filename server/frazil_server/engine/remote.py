@@ -113,7 +113,7 @@ class RemoteEngine:
         return await self._workers.run(function, *args)
 
     def describe(self) -> dict[str, Any]:
-        return {"executor": "remote", "workers": 0}
+        return {"executor": "remote", "workers": 0, "device": self._workers.device}
 
     async def close(self) -> None:
         await self._errands.close()
@@ -155,7 +155,7 @@ async def run_worker(settings: Settings) -> None:
     await asyncio.to_thread(migrate, url)
     database = create_engine(url, settings.pool_size + settings.engine_workers)
     announcer = Announcer(database, url)
-    workers = Workers(settings.engine_workers, settings.engine_recycle)
+    workers = Workers(settings.engine_workers, settings.engine_recycle, settings.device)
     engine = LocalEngine(database, Snapshots(), announcer, workers, defers=True)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -49,6 +49,12 @@ def warm_up() -> int:
     return os.getpid()
 
 
+def measure_device() -> dict[str, Any]:
+    """What models are fitted on, and from which size on a GPU is worth it."""
+    report: dict[str, Any] = importlib.import_module("frazil_tuner.device").report()
+    return report
+
+
 class _Slot:
     """One worker process and the number of tasks it has done."""
 
@@ -61,11 +67,13 @@ class _Slot:
 
 
 class Workers:
-    """A fixed number of worker processes. `run` waits for a free one."""
+    """A fixed number of worker processes, which fit models on `device`. `run` waits for a free one."""
 
-    def __init__(self, count: int, recycle_after: int) -> None:
+    def __init__(self, count: int, recycle_after: int, device: str = "auto") -> None:
         for name in _ONE_THREAD:
             os.environ.setdefault(name, "1")
+        os.environ["FRAZIL_DEVICE"] = device  # what a worker process starts with
+        self.device: dict[str, Any] = {"setting": device}
         self.count = count
         self._recycle_after = recycle_after
         self._free: asyncio.Queue[_Slot | None] = asyncio.Queue()
@@ -98,8 +106,12 @@ class Workers:
             self._free.put_nowait(slot)
 
     async def prewarm(self) -> None:
-        """Starts every worker and lets it import what it needs."""
+        """Starts every worker, lets it import what it needs, and measures what they compute on."""
         await asyncio.gather(*(self.run(warm_up) for _ in range(self.count)))
+        try:
+            self.device |= await self.run(measure_device)
+        except Exception as error:  # noqa: BLE001  (fits say for themselves what they cannot do)
+            log.warning("device_not_measured", error=repr(error))
 
     def close(self) -> None:
         while not self._free.empty():
