@@ -16,7 +16,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from itertools import product
@@ -33,30 +33,30 @@ MARKS = (10, 25, 50)
 
 
 def attempt(peer: Peer, problem: Problem, seed: int, marks: Sequence[int], cache: Path) -> Run | str:
-    """A run, or why there is none."""
-    make = run if peer.driver == OURS.driver and peer.name == OURS.name else kept
+    """A run, or a sentence that says why there is none."""
+    make = run if peer.name == OURS.name else kept
     try:
         made = make(peer, problem, seed, marks, cache)
-    except (Missing, Unsupported, Crashed) as reason:
-        return f"{problem.name}: {reason}"
+    except (Unsupported, Crashed) as reason:
+        return f"{peer.name} on {problem.name}: {reason}"
     print(f"{problem.name:18} {peer.name:11} seed {seed}  {made.regret(marks[-1]):9.2e}", file=sys.stderr, flush=True)
     return made
 
 
-def take_part(peers: Sequence[Peer]) -> tuple[list[Peer], dict[str, str]]:
+def take_part(peers: Sequence[Peer]) -> tuple[list[Peer], list[str]]:
     """Those that can be had here, and why the others cannot."""
-    present, missing = [], {}
+    present, missing = [], []
     for peer in peers:
         try:
             ready(peer)
             present.append(peer)
         except Missing as reason:
-            missing[peer.name] = str(reason)
+            missing.append(f"{peer.name}: {reason}")
     return present, missing
 
 
-def contend(given: argparse.Namespace, peers: Sequence[Peer], marks: Sequence[int]) -> tuple[list[Run], dict[str, str]]:
-    """All runs, and by peer the reason of each that failed."""
+def contend(given: argparse.Namespace, peers: Sequence[Peer], marks: Sequence[int]) -> tuple[list[Run], list[str]]:
+    """All runs, and why some could not be made."""
     plan = [
         (peer, PROBLEMS[name], seed)
         for name, peer in product(given.problems, peers)
@@ -64,10 +64,8 @@ def contend(given: argparse.Namespace, peers: Sequence[Peer], marks: Sequence[in
     ]
     with ThreadPoolExecutor(given.jobs) as pool:
         made = list(pool.map(lambda which: attempt(*which, marks, given.cache), plan))
-    runs = [found for found in made if isinstance(found, Run)]
-    return runs, {
-        f"{peer.name}, {found}": "" for (peer, _, _), found in zip(plan, made, strict=True) if isinstance(found, str)
-    }
+    reasons = dict.fromkeys(found for found in made if isinstance(found, str))
+    return [found for found in made if isinstance(found, Run)], list(reasons)
 
 
 def regret_table(results: Results, marks: Sequence[int]) -> Table:
@@ -111,15 +109,15 @@ def surroundings(runs: Sequence[Run]) -> dict[str, Any]:
     return {"python": platform.python_version(), "cpus": os.cpu_count(), "load": load, "versions": versions}
 
 
-def report(given: argparse.Namespace, runs: Sequence[Run], missing: Mapping[str, str], marks: Sequence[int]) -> None:
+def report(given: argparse.Namespace, runs: Sequence[Run], missing: Sequence[str], marks: Sequence[int]) -> None:
     console = Console(width=120)
     around = surroundings(runs)
     console.print(
         f"seeds from 0; one thread a process; Python {around['python']}, {around['cpus']} CPUs, load {around['load']}"
     )
     console.print(", ".join(f"{name} {number}" for name, number in around["versions"].items()), highlight=False)
-    for name, reason in missing.items():
-        console.print(f"missing: {name} {reason}".rstrip(), highlight=False)
+    for reason in missing:
+        console.print(f"missing: {reason}", highlight=False)
     found: list[Check] = []
     if runs:
         results = Results(runs, marks[-1])
@@ -159,7 +157,7 @@ def main(argv: Sequence[str]) -> None:
     ours = [replace(OURS, options={"policy": given.ours})] if given.ours else []
     present, missing = take_part([*ours, *(PEERS[name] for name in given.peers)])
     runs, failed = contend(given, present, marks)
-    report(given, runs, missing | failed, marks)
+    report(given, runs, missing + failed, marks)
 
 
 if __name__ == "__main__":
