@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..surrogates import Belief
     from .outlook import Outlook
 
-SPREAD, LEADERS, NEARBY = 256, 4, 16
+SPREAD, LEADERS, NEARBY = 192, 4, 16
 """Places at which a function is drawn: points all over the space, and points around each of the best points seen."""
 
 DRAWS = 16

@@ -94,10 +94,11 @@ class Boxes:
     @classmethod
     def above(cls, fronts: Floats, reference: Floats) -> Boxes:
         """From points (P, c, k), among them dominated ones, and the reference point (k,)."""
-        paths, _, k = fronts.shape
-        ends = np.broadcast_to(np.stack([reference, np.full(k, BEYOND)]), (paths, 2, k))
-        levels = np.sort(np.concatenate([fronts, ends], axis=1), axis=1)  # (P, l, k)
-        corners = [free_boxes(front[non_dominated(front)], reference) for front in fronts]
+        best = [front[non_dominated(front)] for front in fronts]
+        levels = np.full((len(fronts), max(map(len, best)) + 2, len(reference)), BEYOND)
+        for level, front in zip(levels, best, strict=True):
+            level[: len(front) + 1] = np.sort(np.concatenate([front, reference[None]]), axis=0)
+        corners = [free_boxes(front, reference) for front in best]
         most = max(len(low) for low, _ in corners)
         low, high = (
             np.stack([_places(corner[side], level, most) for corner, level in zip(corners, levels, strict=True)])

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LEAST_SLOPE = 1e-12
 """Lines whose slopes differ by less count as parallel: posterior covariances are no more exact."""
 
+GROUP = 64
+"""Points whose covariances with others are computed together."""
+
 NOTHING = -1e30
 """The logarithm of a gain of nothing, finite so that sums over it have a slope."""
 
@@ -36,11 +39,22 @@ class Crossed:
 
 
 def crossed(belief: Belief, x: Tensor, z: Tensor) -> Crossed:
-    """The belief at x, at z and between them, differentiable in x."""
-    together = torch.cat([x[:, None], z.expand(len(x), *z.shape)], dim=1)  # (m, 1 + p, d)
-    mean, covariance = belief.joint(together)
-    variances = covariance.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_SLOPE)
-    return Crossed(mean[..., 0], variances[..., 0], mean[:, 0, 1:], variances[:, 0, 1:], covariance[..., 0, 1:])
+    """The belief at x (m ≥ 1, d), at z (p, d) and between them, differentiable in x.
+
+    Groups of x share a copy of z: each point with its own would cost many times as much, all x with one as well.
+    """
+    m, groups = len(x), -(-len(x) // GROUP)
+    size = -(-m // groups)
+    padded = torch.cat([x, x[-1:].expand(groups * size - m, -1)]).unflatten(0, (groups, size))
+    mean, covariance = belief.joint(torch.cat([padded, z.expand(groups, *z.shape)], dim=1))  # (S, g, size + p)
+    variance = covariance.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_SLOPE)
+    return Crossed(
+        mean=mean[..., :size].flatten(1)[:, :m],
+        variance=variance[..., :size].flatten(1)[:, :m],
+        means=mean[:, 0, size:],
+        variances=variance[:, 0, size:],
+        covariance=covariance[..., :size, size:].flatten(1, 2)[:, :m],
+    )
 
 
 @torch.no_grad()
