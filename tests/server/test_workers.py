@@ -86,8 +86,9 @@ def test_prewarming_starts_every_worker(work, monkeypatch):
     monkeypatch.setattr(workers, "warm_up", os.getpid)
 
     async def story(pool):
+        before = _children()  # of other tests
         await pool.prewarm()
-        started = _children()
+        started = _children() - before
         return started, {*await asyncio.gather(*(pool.run(os.getpid) for _ in range(4)))}
 
     started, used = work(story, count=2)
