@@ -41,20 +41,23 @@ class Crossed:
 def crossed(belief: Belief, x: Tensor, z: Tensor) -> Crossed:
     """The belief at x (m ≥ 1, d), at z (p, d) and between them, differentiable in x.
 
-    Groups of x share a copy of z: each point with its own would cost many times as much, all x with one as well.
+    Some of x share a copy of z: each point with its own would cost many times as much, and so would all x with one.
     """
-    m, groups = len(x), -(-len(x) // GROUP)
-    size = -(-m // groups)
-    padded = torch.cat([x, x[-1:].expand(groups * size - m, -1)]).unflatten(0, (groups, size))
-    mean, covariance = belief.joint(torch.cat([padded, z.expand(groups, *z.shape)], dim=1))  # (S, g, size + p)
-    variance = covariance.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_SLOPE)
+    parts = [_together(belief, part, z) for part in torch.split(x, GROUP)]
     return Crossed(
-        mean=mean[..., :size].flatten(1)[:, :m],
-        variance=variance[..., :size].flatten(1)[:, :m],
-        means=mean[:, 0, size:],
-        variances=variance[:, 0, size:],
-        covariance=covariance[..., :size, size:].flatten(1, 2)[:, :m],
+        mean=torch.cat([part.mean for part in parts], dim=1),
+        variance=torch.cat([part.variance for part in parts], dim=1),
+        means=parts[0].means,
+        variances=parts[0].variances,
+        covariance=torch.cat([part.covariance for part in parts], dim=1),
     )
+
+
+def _together(belief: Belief, x: Tensor, z: Tensor) -> Crossed:
+    mean, covariance = (moment[:, 0] for moment in belief.joint(torch.cat([x, z])[None]))
+    variance = covariance.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_SLOPE)
+    m = len(x)
+    return Crossed(mean[:, :m], variance[:, :m], mean[:, m:], variance[:, m:], covariance[:, :m, m:])
 
 
 @torch.no_grad()
