@@ -15,8 +15,8 @@ from .selection import best_and_spread, rows_of
 MOST_ROWS = 200
 """Rows of all studies together; those of the present one are all kept."""
 
-TRUST = math.log(10)
-"""Earlier studies that somebody named, or that share their space, are ten times as likely to help as to mislead."""
+TRUST = math.log(5)
+"""Earlier studies that somebody named, or that share their space, are five times as likely to help as to mislead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ CLOSE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Pairwise:
-    """Utilities f with Gaussian process prior, of which the better of two neighbours in a ranking is told with noise.
+    """Utilities f with Gaussian process prior, of which it is told with noise which of two is the better.
 
     P(a beats b) = Φ((f(a) - f(b)) / √2)       Chu and Ghahramani 2005, eq. (3), with σ = 1
 
@@ -44,15 +44,22 @@ class Pairwise:
 
 
 def contests(rankings: tuple[Tensor, ...], n: int) -> Tensor:
-    """D (m, n): D f is by how much the better one beats the worse one, for each pair of neighbours in a ranking.
-
-    The other pairs of a ranking follow from these. Pairs are ordered, so that rankings may come in any order.
+    """D (m, n): D f is by how much the better one beats the worse one, for pairs 1, 2, 4, 8, … places apart in a
+    ranking: neighbours are close, and only those far apart tell how far. Ordered, so that rankings may come in any
+    order.
     """
-    pairs = sorted(pair for ranking in rankings for pair in zip(ranking.tolist(), ranking.tolist()[1:], strict=False))
+    pairs = sorted(pair for ranking in rankings for pair in _pairs(ranking.tolist()))
     D = torch.zeros(len(pairs), n, dtype=torch.float64)
     for i, (better, worse) in enumerate(pairs):
         D[i, better], D[i, worse] = 1.0, -1.0
     return D
+
+
+def _pairs(ranking: list[int]) -> Iterator[tuple[int, int]]:
+    apart = 1
+    while apart < len(ranking):
+        yield from zip(ranking, ranking[apart:], strict=False)
+        apart *= 2
 
 
 def _model(unordered: Tensor) -> Model:
@@ -80,11 +87,11 @@ def log_evidence(K: Tensor, D: Tensor) -> Tensor:
 
     Σ log Φ(t) - ½ f·K⁻¹f - ½ log |I + Λ^½ D K Dᵀ Λ^½|,  t = D f / √2     Rasmussen and Williams 2006, eq. (3.32)
 
-    at the most probable f. That moves with K, too: the slope flows through its last Newton step.
+    at the most probable f. That moves with K, too, and Λ with it: the slope flows through its last Newton step.
     """
     with torch.no_grad():
         f = _utilities(K.detach(), D)
-    f, a, log_determinant = _newton_step(K, D, f)
+    f, a, log_determinant = _newton_step(K, D, _newton_step(K, D, f)[0])
     return _log_chance(D @ f / math.sqrt(2)).sum() - 0.5 * f @ a - 0.5 * log_determinant
 
 

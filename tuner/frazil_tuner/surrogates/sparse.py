@@ -23,6 +23,9 @@ MEMBERS = ((0.0, 1.0), (1.0, 2.0), (1.0, 3.0))
 from "every column matters somewhat" to "hardly a column matters".
 """
 
+Prior = tuple["Floats", "Floats", "Floats"]
+"""Centres (d + 3,), spreads (d + 3,) and bounds (d + 3, 2) of the logarithms θ of the hyperparameters."""
+
 LIMITS = {"maxiter": 50, "ftol": 1e-6, "gtol": 1e-3}
 
 
@@ -39,20 +42,20 @@ class Sparse:
 
     def fit(self, evidence: Evidence) -> Mixture:
         likelihood = gp.likelihood_of(gp.representative(evidence, gp.MOST_FITTED))
-        remembered = dict(enumerate(evidence.start.get("members", ())))
-        found = [
-            _most_probable(likelihood, evidence.X.shape[1], *member, remembered.get(i, {}))
-            for i, member in enumerate(MEMBERS)
-        ]
-        beliefs = tuple(gp.believe(evidence, hyper) for hyper in found)
-        return Mixture(beliefs, {"members": [dict(belief.fit) for belief in beliefs]})
+        remembered = evidence.start.get("members", ())
+        beliefs: list[gp.GaussianBelief] = []
+        for i, (longer, spread) in enumerate(MEMBERS):
+            start = remembered[i] if i < len(remembered) else beliefs[-1].fit if beliefs else {}
+            hyper = _most_probable(likelihood, _prior(evidence.X.shape[1], longer, spread), start)
+            beliefs.append(gp.believe(evidence, hyper))
+        return Mixture(tuple(beliefs), {"members": [dict(belief.fit) for belief in beliefs]})
 
 
-def _most_probable(
-    likelihood: gp.Likelihood, d: int, longer: float, spread: float, start: Mapping[str, Any]
-) -> Hyperparameters:
-    """From where an earlier fit ended, or else from the lean process's median."""
-    centre, spreads, bounds = _prior(d, longer, spread)
+def _most_probable(likelihood: gp.Likelihood, prior: Prior, start: Mapping[str, Any]) -> Hyperparameters:
+    """From where another fit ended: an earlier one, or else that of the member before, which takes every column more
+    seriously and so overlooks none. Without either, from the prior's median.
+    """
+    centre, spreads, bounds = prior
 
     def loss(theta: Floats) -> tuple[float, Floats]:
         value, slope = likelihood(Hyperparameters.at(theta))
@@ -60,15 +63,15 @@ def _most_probable(
         return 0.5 * float(z @ z) - value, z / spreads - slope
 
     known = np.asarray(start.get("theta", ()), dtype=np.float64)
-    at = np.clip(known if known.shape == centre.shape else _prior(d, 0.0, spread)[0], *bounds.T)
+    at = np.clip(known if known.shape == centre.shape else centre, *bounds.T)
     best = minimize(loss, at, jac=True, method="L-BFGS-B", bounds=bounds, options=LIMITS)
     if not (math.isfinite(best.fun) and np.isfinite(best.x).all()):
         raise FitFailed("the likelihood is not finite near the prior")
     return Hyperparameters.at(best.x)
 
 
-def _prior(d: int, longer: float, spread: float) -> tuple[Floats, Floats, Floats]:
-    """Centres (d + 3,), spreads (d + 3,) and bounds (d + 3, 2) of the logarithms θ."""
+def _prior(d: int, longer: float, spread: float) -> Prior:
+    """That of `gp.log_prior`, but for the length scales."""
     length = gp.LENGTH_CENTRE + 0.5 * math.log(max(d, 1)) + longer
     centre = [length] * d + [gp.JOINT_CENTRE, gp.ADDITIVE_CENTRE, gp.NOISE_CENTRE]
     spreads = [spread] * d + [gp.SIGNAL_SPREAD, gp.SIGNAL_SPREAD, gp.NOISE_SPREAD]

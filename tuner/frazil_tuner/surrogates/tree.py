@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .base import Evidence
-from .general import NOISE, SIGNALS, ExactBelief, Model, Values, differences, fit_outcomes, length_prior, mixed
+from .base import Belief, Evidence
+from .general import NOISE, SIGNALS, Model, Values, differences, fit_outcomes, length_prior, mixed
+from .gp import GaussianProcess
+from .mixture import Mixture
 
 if TYPE_CHECKING:
     from ..space import Space
@@ -26,16 +28,22 @@ Activity = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The exact Gaussian process over an embedding that says nothing of a parameter that is not active.
+    """Two exact Gaussian processes, each as likely as the other, that differ in what "not active" means.
 
-    A column that is always active is embedded as it is. An ordered one that is not lies on an arc when active, and at
-    the arc's centre when not: two points in both of which it is active are about as far apart there as their values
-    are, those in only one of which it is active all equally far, those in neither not at all. An unordered one counts
-    as one more level when it is not active. Swersky, Duvenaud, Snoek, Hutter and Osborne 2014, §2
+    In one it is the middle of the range, as the lean process has it. In the other it is a place of its own: an ordered
+    column that is not always active lies on an arc when it is, and at the arc's centre when it is not. Two points in
+    both of which it is active are about as far apart there as their values are, those in only one of which it is
+    active all equally far, those in neither not at all. Swersky, Duvenaud, Snoek, Hutter and Osborne 2014, §2
+
+    Where nothing depends on anything the two are one.
     """
 
-    def fit(self, evidence: Evidence) -> ExactBelief:
-        return fit_outcomes(_model(evidence), evidence)
+    def fit(self, evidence: Evidence) -> Belief:
+        middle = GaussianProcess().fit(replace(evidence, start=evidence.start.get("middle", evidence.start)))
+        if evidence.active is None or evidence.active.all():
+            return middle
+        apart = fit_outcomes(_model(evidence), replace(evidence, start=evidence.start.get("apart", {})))
+        return Mixture((middle, apart), {"middle": dict(middle.fit), "apart": dict(apart.fit)})
 
 
 def _model(evidence: Evidence) -> Model:
