@@ -33,8 +33,8 @@ def test_every_row_reaches_what_a_library_reaches_from_there() -> None:
             bounds=[(0, 1)] * 3,
             method="L-BFGS-B",
         )
-        assert value == pytest.approx(-theirs.fun, abs=1e-4)
-        assert row == pytest.approx([0.6, 0.36, 0.3], abs=0.02)
+        assert value == pytest.approx(-theirs.fun, abs=1e-3)
+        assert row == pytest.approx([0.6, 0.36, 0.3], abs=0.05)
 
 
 def test_rows_do_not_disturb_each_other() -> None:

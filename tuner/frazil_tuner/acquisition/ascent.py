@@ -15,7 +15,7 @@ Mask = NDArray[np.bool_]
 Sloped = Callable[["Floats"], tuple["Floats", "Floats"]]
 """Values (k,) and slopes (k, d) at rows (k, d)."""
 
-MEMORY = 8
+MEMORY = 6
 """Steps from which the curvature is read."""
 
 FIRST = 0.05
@@ -27,10 +27,10 @@ LONGEST = 0.3
 RISE = 1e-4
 """The share of the slope's promise that a step has to keep: Armijo's condition."""
 
-ENOUGH = 1e-5
+ENOUGH = 1e-4
 """A rise by less, twice in a row, ends an ascent."""
 
-SHORTEST = 1e-9
+SHORTEST = 1e-7
 """Steps that would move no coordinate by more end it too."""
 
 
@@ -59,7 +59,8 @@ class _Ascent:
         self.value, self._slope = self._evaluate(self.x)
         k, d = rows.shape
         self._moves, self._turns = np.zeros((MEMORY, k, d)), np.zeros((MEMORY, k, d))
-        self._curvature = np.zeros((MEMORY, k))  # move · turn; 0: nothing remembered
+        self._inverse = np.zeros((MEMORY, k))  # 1 / move · turn; 0: nothing remembered
+        self._unit = np.ones(k)  # move · turn / turn · turn of the latest move
         self._calm = np.zeros(k, dtype=int)
         self.done = ~np.isfinite(self.value) | ~free.any(1)
         self._scale = np.ones(k)
@@ -71,7 +72,7 @@ class _Ascent:
         move = tried - self.x
         value, slope = self._evaluate(tried)
         rise = np.subtract(value, self.value, out=np.zeros_like(value), where=~self.done)
-        promised = np.einsum("kd,kd->k", self._slope, move)
+        promised = (self._slope * move).sum(1)
         taken = ~self.done & (rise >= RISE * promised) & (rise >= 0) & np.isfinite(slope).all(1)
         self._remember(move, slope, taken)
         self._calm = np.where(taken, np.where(rise < ENOUGH, self._calm + 1, 0), self._calm)
@@ -89,9 +90,13 @@ class _Ascent:
 
     def _remember(self, move: Floats, slope: Floats, taken: Mask) -> None:
         turn = self._slope - slope  # of minus the worth, which is convex near its least
-        curvature = np.einsum("kd,kd->k", move, turn)
-        sound = taken & (curvature > 1e-10 * np.einsum("kd,kd->k", turn, turn)) & (curvature > 0)
-        for memory, latest in ((self._moves, move), (self._turns, turn), (self._curvature, curvature)):
+        curvature, turned = (move * turn).sum(1), (turn * turn).sum(1)
+        sound = taken & (curvature > 1e-10 * turned) & (curvature > 0)
+        if not sound.any():
+            return
+        inverse = 1.0 / np.where(sound, curvature, 1.0)
+        self._unit = np.where(sound, curvature / np.where(sound, turned, 1.0), self._unit)
+        for memory, latest in ((self._moves, move), (self._turns, turn), (self._inverse, inverse)):
             memory[:-1, sound] = memory[1:, sound]
             memory[-1, sound] = latest[sound]
 
@@ -100,33 +105,22 @@ class _Ascent:
         outward = ((self.x <= 0.0) & (self._slope < 0)) | ((self.x >= 1.0) & (self._slope > 0))
         slope = np.where(outward, 0.0, self._slope)
         direction = np.where(outward, 0.0, self._two_loops(slope))
-        downhill = np.einsum("kd,kd->k", direction, slope) <= 0
+        downhill = (direction * slope).sum(1) <= 0
         direction = np.where(downhill[:, None], slope, direction)
-        ignorant = downhill | ~(self._curvature > 0).any(0)
+        ignorant = downhill | (self._inverse[-1] == 0)
         length = np.abs(direction).max(axis=1, initial=0.0)
-        wanted = np.where(ignorant, np.minimum(FIRST, length), np.minimum(LONGEST, length))
+        wanted = np.minimum(np.where(ignorant, FIRST, LONGEST), length)
         self._direction = direction * (wanted / np.where(length > 0, length, 1.0))[:, None]
 
     def _two_loops(self, slope: Floats) -> Floats:
+        """The slope (k, d) times the inverse curvature that the remembered moves make."""
         q = slope.copy()
-        known = self._curvature > 0
-        inverse = np.where(known, 1.0 / np.where(known, self._curvature, 1.0), 0.0)
-        weights = np.zeros_like(inverse)
-        for i in reversed(range(MEMORY)):
-            if known[i].any():
-                weights[i] = inverse[i] * np.einsum("kd,kd->k", self._moves[i], q)
-                q -= weights[i][:, None] * self._turns[i]
-        q *= self._initial(known)[:, None]
-        for i in range(MEMORY):
-            if known[i].any():
-                back = inverse[i] * np.einsum("kd,kd->k", self._turns[i], q)
-                q += np.where(known[i], weights[i] - back, 0.0)[:, None] * self._moves[i]
+        weights: list[Floats] = []
+        known = [i for i in range(MEMORY) if self._inverse[i].any()]
+        for i in reversed(known):
+            weights.append((self._inverse[i] * (self._moves[i] * q).sum(1))[:, None])
+            q -= weights[-1] * self._turns[i]
+        q *= self._unit[:, None]
+        for i, weight in zip(known, reversed(weights), strict=True):
+            q += (weight - (self._inverse[i] * (self._turns[i] * q).sum(1))[:, None]) * self._moves[i]
         return q
-
-    def _initial(self, known: Mask) -> Floats:
-        """move · turn / turn · turn (k,) of the latest remembered move; 1 where there is none."""
-        scale = np.ones(known.shape[1])
-        for i in range(MEMORY):
-            turns = np.einsum("kd,kd->k", self._turns[i], self._turns[i])
-            scale = np.where(known[i], self._curvature[i] / np.where(turns > 0, turns, 1.0), scale)
-        return scale

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-from scipy.special import log_ndtr, logsumexp, softmax
+from scipy.special import log_ndtr
 
 from ..numerics import log_h as lean_log_h
 from .feasibility import incumbent
@@ -87,15 +87,21 @@ class LogImprovement:
 
     def values(self, rows: Floats) -> Floats:
         mean, sd = self.belief.moments(rows)
-        logs = np.log(sd) + lean_log_h((mean - self.best[:, None]) / sd)
-        values: Floats = logsumexp(logs, axis=0) - np.log(len(self.best))
-        return values
+        values, _ = _mean_gain(lean_log_h((mean - self.best[:, None]) / sd))
+        return np.log(sd) + values
 
     def sloped(self, rows: Floats) -> tuple[Floats, Floats]:
         mean, sd, back = self.belief.sloped(rows)
         z = (mean - self.best[:, None]) / sd
         log_gain = lean_log_h(z)
-        shares = softmax(log_gain, axis=0)
+        values, shares = _mean_gain(log_gain)
         slope = np.exp(log_ndtr(z) - log_gain)
-        values = np.log(sd) + logsumexp(log_gain, axis=0) - np.log(len(self.best))
-        return values, back(shares * slope / sd, (shares * (1.0 - z * slope)).sum(0) / sd)
+        return np.log(sd) + values, back(shares * slope / sd, (shares * (1.0 - z * slope)).sum(0) / sd)
+
+
+def _mean_gain(logs: Floats) -> tuple[Floats, Floats]:
+    """Log of the mean of exp(logs) over the first axis (m,), and each one's share (S, m) in it."""
+    top = logs.max(axis=0)
+    gains = np.exp(logs - top)
+    total = gains.sum(0)
+    return top + np.log(total / len(logs)), gains / total

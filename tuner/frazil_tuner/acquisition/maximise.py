@@ -28,10 +28,10 @@ SPREAD = 256
 NEARBY = 16
 """Points around each seed, at distances from a tenth to a thousandth of the cube's edge."""
 
-CLIMBERS = 5
+CLIMBERS = 4
 """How many of the best Sobol points, and as many of the best nearby points, climb."""
 
-EVALUATIONS = 40
+EVALUATIONS = 32
 """Evaluations of all climbers together in one ascent."""
 
 ROUNDS = 32

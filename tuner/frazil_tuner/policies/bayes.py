@@ -106,7 +106,7 @@ class Bayes:
         """The point where the optimum is expected, the middle where nothing is known; then Sobol points."""
         why = {"policy": self.name, "phase": "warm-up"}
         starts = sobol_starts(study, count, seed, why)
-        if study.trials or study.shelved:
+        if study.trials or study.shelved or not starts:
             return starts
         prior = study.space.prior
         expected = prior.mode if prior else np.full(study.space.dimension, 0.5)

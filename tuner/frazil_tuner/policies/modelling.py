@@ -281,6 +281,7 @@ def _fit(study: Study, trials: list[Trial], quantity: Quantity, named: str) -> M
         chosen, because = Local(chosen), f"{because}; of {len(seen.trials)} trials it takes those that matter"
     remembered = (study.last_fit or {}).get(quantity.metric, {})
     start = remembered if remembered.get("surrogate") == name else {}
+    start = {**start, "observations": len(seen.trials)}
     evidence = evidence_of(study, seen, quantity, start)
     if not _may_bend(study, quantity, evidence):
         return Modelled(quantity, seen, chosen.fit(evidence), name, because)
@@ -306,7 +307,7 @@ def _bent(seen: Seen, evidence: Evidence, remembered: Mapping[str, Any]) -> tupl
     tamings = [tame(seen.scores, *bend) for bend in BENDS]
     outcomes = np.stack([taming.apply(seen.scores) for taming in tamings])
     log_slopes = np.stack([taming.log_slope(seen.scores) for taming in tamings])
-    start = {"theta": remembered.get("scale")}
+    start = {"theta": remembered.get("scale"), "observations": len(seen.trials)}
     scale = suited(evidence, outcomes, log_slopes, int(remembered.get("bend", 0)), start)
     seen = replace(seen, taming=tamings[scale.index], y=outcomes[scale.index])
     start = {**evidence.start, "theta": scale.theta, "settled": scale.settled}

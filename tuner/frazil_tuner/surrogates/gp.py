@@ -64,7 +64,7 @@ class Likelihood:
         self.y = y
         self.size = len(y)
         self.unordered = unordered
-        self._noise = noise
+        self.noise = noise
         self._pairs = np.triu_indices(len(X), 1)
         apart = (X[self._pairs[0]] - X[self._pairs[1]]).T
         self._gaps = np.where(unordered[:, None], apart != 0, np.square(apart))
@@ -75,11 +75,11 @@ class Likelihood:
         K = k(X, X) + diag(noise),  μ = 1ᵀK⁻¹y / 1ᵀK⁻¹1
         ∂/∂θ = ½ tr((ααᵀ - K⁻¹) ∂K/∂θ),  α = K⁻¹(y - μ1)        Rasmussen and Williams 2006, eq. (5.9)
         """
-        n, d = len(self.y), len(self._gaps)
+        n = len(self.y)
         covariance = Covariance(hyper, self.unordered)
         parts = covariance.parts(self._gaps)
-        joint, additive = hyper.joint * parts.joint, hyper.additive / d * parts.each.sum(0)
-        noise = noise_of(self._noise, hyper, n)
+        joint, additive = hyper.joint * parts.joint, covariance.share * parts.each.sum(0)
+        noise = noise_of(self.noise, hyper, n)
         factor = self._factor(joint + additive, hyper.signal + noise)
         residual = self.y - most_likely_mean(factor, self.y)
         alpha = lapack.dpotrs(factor, residual, lower=1)[0]
@@ -92,7 +92,7 @@ class Likelihood:
         weights *= pull
         by_length = np.einsum("jp,jp->j", weights, self._gaps)
         by_length /= np.where(self.unordered, hyper.lengths, np.square(hyper.lengths))
-        free = own * noise if self._noise is None else (own * noise)[np.isnan(self._noise)]
+        free = own * noise if self.noise is None else (own * noise)[np.isnan(self.noise)]
         by_joint = joint @ pull + 0.5 * hyper.joint * own.sum()
         by_additive = additive @ pull + 0.5 * hyper.additive * own.sum()
         return float(value), np.append(by_length, [by_joint, by_additive, 0.5 * free.sum()])
@@ -100,7 +100,7 @@ class Likelihood:
     def factor(self, hyper: Hyperparameters) -> Floats:
         """The lower Cholesky factor of K (n, n); what stands above its diagonal is of no meaning."""
         covariance = Covariance(hyper, self.unordered)
-        noise = noise_of(self._noise, hyper, len(self.y))
+        noise = noise_of(self.noise, hyper, len(self.y))
         return self._factor(covariance.total(covariance.parts(self._gaps)), hyper.signal + noise)
 
     def _factor(self, k: Floats, diagonal: Floats) -> Floats:
@@ -173,8 +173,8 @@ def most_probable(likelihood: Likelihood, d: int, start: Mapping[str, Any]) -> H
         prior, pull = log_prior(theta)
         return -(value + prior), -(slope + pull)
 
-    starts = _starts(d, start, likelihood.size)
-    limits = {"maxiter": 50, "ftol": 1e-6, "gtol": 1e-3}
+    starts = _starts(d, start, start.get("observations", likelihood.size))
+    limits = {"maxiter": 50 if len(starts) > 1 else 12, "ftol": 1e-6, "gtol": 1e-2}
     fits = [
         minimize(loss, np.clip(at, *bounds.T), jac=True, method="L-BFGS-B", bounds=bounds, options=limits)
         for at in starts
@@ -223,11 +223,11 @@ def likelihood_of(evidence: Evidence) -> Likelihood:
 
 def believe(evidence: Evidence, hyper: Hyperparameters) -> GaussianBelief:
     """The posterior under given hyperparameters."""
-    covariance = Covariance(hyper, evidence.unordered.numpy())
-    X, y = evidence.X.numpy(), evidence.y.numpy()
-    noise = noise_of(None if evidence.noise is None else evidence.noise.numpy(), hyper, len(y))
-    factor = cholesky(covariance(X, X), hyper.signal + noise)
-    return GaussianBelief(X, y[None], noise, most_likely_mean(factor, y), covariance, factor)
+    likelihood = likelihood_of(evidence)
+    covariance = Covariance(hyper, likelihood.unordered)
+    factor, y = likelihood.factor(hyper), likelihood.y
+    noise = noise_of(likelihood.noise, hyper, len(y))
+    return GaussianBelief(evidence.X.numpy(), y[None], noise, most_likely_mean(factor, y), covariance, factor)
 
 
 @dataclass(frozen=True)
@@ -265,15 +265,12 @@ class GaussianBelief:
 
     @cached_property
     def incumbent(self) -> Tensor:
-        return torch.from_numpy(self.means(self.X).max(axis=1))
+        """The largest of the means y - noise · K⁻¹(y - μ) that the points have."""
+        return torch.from_numpy((self.outcomes - self.noise * self.weights).max(axis=1))
 
     @property
     def fit(self) -> Mapping[str, Any]:
         return {"theta": [round(float(value), 4) for value in self.covariance.hyper.theta]}
-
-    def means(self, x: Floats) -> Floats:
-        """Posterior means (S, m)."""
-        return self.mean + self.weights @ self.covariance(self.X, x)
 
     def sloped(self, x: Floats) -> tuple[Floats, Floats, Back]:
         """Means (S, m) and deviations (m,) at x (m, d), and the way back from their slopes to those of x."""

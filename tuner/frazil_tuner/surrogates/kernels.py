@@ -72,6 +72,11 @@ class Covariance:
     hyper: Hyperparameters
     unordered: Mask
 
+    @property
+    def share(self) -> float:
+        """The variance B/d of one column's own part."""
+        return self.hyper.additive / max(len(self.hyper.lengths), 1)
+
     def __call__(self, a: Floats, b: Floats) -> Floats:
         """Covariances (…, m, n) between rows a (…, m, d) and b (…, n, d)."""
         return self.total(self.parts(self._gaps(_apart(a, b))))
@@ -88,7 +93,7 @@ class Covariance:
 
     def total(self, parts: Parts) -> Floats:
         """The covariance (…) that parts make."""
-        total: Floats = self.hyper.joint * parts.joint + self.hyper.additive / len(parts.each) * parts.each.sum(0)
+        total: Floats = self.hyper.joint * parts.joint + self.share * parts.each.sum(0)
         return total
 
     def pulls(self, parts: Parts) -> Floats:
@@ -98,7 +103,7 @@ class Covariance:
         pulls += self.hyper.joint * parts.slope
         if self.unordered.any():
             each = parts.each[self.unordered]
-            pulls[self.unordered] = self.hyper.joint * parts.joint + self.hyper.additive / len(parts.each) * each
+            pulls[self.unordered] = self.hyper.joint * parts.joint + self.share * each
         return pulls
 
     def parts(self, gaps: Floats) -> Parts:

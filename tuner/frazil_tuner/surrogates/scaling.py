@@ -48,7 +48,7 @@ def suited(evidence: Evidence, outcomes: Floats, log_slopes: Floats, first: int,
     index, theta, settled = first, start.get("theta"), False
     for _ in range(ROUNDS):
         likelihood = likelihood_of(replace(kept, y=torch.from_numpy(outcomes[index])))
-        hyper = most_probable(likelihood, evidence.X.shape[1], {"theta": theta})
+        hyper = most_probable(likelihood, evidence.X.shape[1], {**start, "theta": theta})
         theta = hyper.theta
         chosen = int(np.argmax(_log_evidence(likelihood.factor(hyper), outcomes) + volumes))
         settled = chosen == index
