@@ -268,6 +268,7 @@ class TestEmptySpaces:
             ([{"name": "m", "type": "simplex", "components": ["a", "b"]}], ["m.a + m.b <= 0.9"], {0}),
             ([whole("a", 1, 9), {"name": "d", "type": "derived", "expression": "a * a"}], ["d == 50"], {0}),
             ([real("x")], ["log(-x) < 1"], {0}),
+            ([real("x")], ["0.123456784 <= x <= 0.1234567841"], {0}),
             ([real(f"x{i}") for i in range(8)], [s + " <= 3" for s in ["+".join(f"x{i}" for i in range(8))]] * 1
              + ["+".join(f"x{i}" for i in range(8)) + " >= 3.5", "x0 <= 0.9"], {0, 1}),
         ],
@@ -462,6 +463,16 @@ class TestMixedSpaces:
         assert space.feasible(row[None]).all()
         kept = space.repair(np.array([[0.2, 0.7]]), np.array([0.1, 0.1]))
         assert kept.tolist() == [[0.2, 0.7]]
+
+    def test_what_cannot_be_met_forbids_the_branch_in_which_it_is_asked(self) -> None:
+        items = [whole("k", 1, 2000), real("m", when={"k": list(range(1, 2000))})]
+        space = Space.from_json(items, ["m > 2"])
+        assert [space.decode(row) for row in space.sample(np.random.default_rng(0), 3)] == [{"k": 2000}] * 3
+
+    def test_a_row_that_cannot_come_near_is_replaced_by_the_inner_one(self) -> None:
+        space = Space.from_json([{"name": "m", "type": "simplex", "components": ["a", "b", "c"]}], ["m.a >= 1"])
+        inside = space.encode({"m": {"a": 1.0, "b": 0.0, "c": 0.0}})
+        assert space.repair(np.full((2, 2), 0.5), inside).tolist() == [inside.tolist()] * 2
 
     def test_neighbours_move_continuous_columns_where_constraints_ask_for_it(self) -> None:
         space = Space.from_json([real("lr", 1e-5, 1, log=True), whole("batch", 1, 1024, log=True)], ["lr * batch <= 1"])

@@ -59,7 +59,9 @@ class TestHolding:
     def test_whatever_leaves_a_held_space_has_the_value_to_the_last_bit(self, held: dict[str, Any], seed: int) -> None:
         space, rng = SPACE.hold(held), np.random.default_rng(seed)
         rows = np.concatenate([space.snap(rng.random((3, space.dimension))), space.sample(rng, 2)])
-        rows = np.concatenate([rows, space.neighbours(rows[0])])
+        neighbours = space.neighbours(rows[0])
+        assert space.key(space.decode(rows[0])) not in {space.key(space.decode(row)) for row in neighbours}
+        rows = np.concatenate([rows, neighbours])
         for point in [space.draw(rng), space.draw_prior(rng), *map(space.decode, rows), *space.grid(2)]:
             assert SPACE.check(point) == point
             assert {name: point[name] for name in held if name in point} == {

@@ -273,8 +273,8 @@ class Rules:
             can, must = _all(can_be, parameter.requires), _all(must_be, parameter.requires)
             for parent, wanted in parameter.when:
                 begin, end = spans[parent]
-                levels = [self._places[parent].kind.level(value) for value in wanted]
-                matching = sum((begin <= level) & (level < end) for level in levels)
+                levels = np.array([self._places[parent].kind.level(value) for value in wanted])
+                matching = ((begin[:, None] <= levels) & (levels < end[:, None])).sum(axis=1)
                 can = can & can_be[parent] & (matching > 0)
                 must = must & must_be[parent] & (matching == end - begin)
             can_be[parameter.name] = np.broadcast_to(can, len(low))
