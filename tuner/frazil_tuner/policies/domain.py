@@ -105,8 +105,7 @@ class Everywhere:
         from ..acquisition import search
 
         rows = search(worth, self._space, seeds, self._rng)
-        feasible = (row for row in rows if self._space.feasible(row[None])[0])
-        found = (self._take(self._space.decode(row)) for row in feasible)
+        found = (self._take(self._space.decode(row)) for row in rows)
         return next((point for point in found if point), None) or self.take_random()
 
     def grid(self, resolution: int) -> Iterator[Point]:
