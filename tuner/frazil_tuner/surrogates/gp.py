@@ -14,6 +14,7 @@ from scipy.linalg import lapack
 from scipy.optimize import minimize
 from torch import Tensor
 
+from .accelerated import chosen, is_worth_it, moments
 from .base import Belief, Evidence, FitFailed
 from .kernels import Covariance, Hyperparameters
 from .selection import best_and_spread, rows_of
@@ -254,7 +255,7 @@ class GaussianBelief:
         return np.ascontiguousarray(lapack.dpotrs(self.factor, (self.outcomes - self.mean).T, lower=1)[0].T)
 
     @cached_property
-    def _whitener(self) -> Floats:
+    def whitener(self) -> Floats:
         """L⁻¹ᵀ (n, n)."""
         return np.ascontiguousarray(np.tril(lapack.dtrtri(self.factor, lower=1)[0]).T)
 
@@ -278,7 +279,7 @@ class GaussianBelief:
         mean, sd, half = self._moments(k)
 
         def back(by_mean: Floats, by_sd: Floats) -> Floats:
-            pull = by_mean.T @ self.weights - (by_sd / sd)[:, None] * (half @ self._whitener.T)  # (m, n)
+            pull = by_mean.T @ self.weights - (by_sd / sd)[:, None] * (half @ self.whitener.T)  # (m, n)
             slopes: Floats = np.einsum("jmn,mn->mj", G, pull)
             return slopes
 
@@ -286,12 +287,18 @@ class GaussianBelief:
 
     def _moments(self, k: Floats) -> tuple[Floats, Floats, Floats]:
         """Means (S, m) and deviations (m,) from covariances k (m, n) with the points; and L⁻¹k (m, n)."""
-        half = k @ self._whitener
+        half = k @ self.whitener
         variance = self.covariance.hyper.signal - np.einsum("mn,mn->m", half, half)
         return self.mean + self.weights @ k.T, np.sqrt(np.maximum(variance, LEAST_VARIANCE)), half
 
     def moments(self, x: Floats) -> tuple[Floats, Floats]:
-        """Means (S, m) and deviations (m,) at x (m, d)."""
+        """Means (S, m) and deviations (m,) at x (m, d); of very many points on the GPU, if there is one."""
+        if is_worth_it(self.X.size * len(x)):
+            return moments(self, x, chosen().name)
+        return self.own_moments(x)
+
+    def own_moments(self, x: Floats) -> tuple[Floats, Floats]:
+        """The same on the processor, in parts that it can keep at hand."""
         at_once = max(CACHED // max(self.X.size, 1), 1)
         parts = [self._moments(self.covariance(x[i : i + at_once], self.X)) for i in range(0, max(len(x), 1), at_once)]
         return np.concatenate([mean for mean, _, _ in parts], axis=1), np.concatenate([sd for _, sd, _ in parts])
@@ -341,7 +348,7 @@ class _Joint(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, belief: GaussianBelief) -> tuple[Tensor, Tensor]:
         rows = x.numpy()
         b, q, d = rows.shape
-        half = belief.covariance(rows.reshape(b * q, d), belief.X) @ belief._whitener
+        half = belief.covariance(rows.reshape(b * q, d), belief.X) @ belief.whitener
         mean = (belief.mean + half @ belief._whitened_residuals).T.reshape(-1, b, q)
         half = half.reshape(b, q, -1)
         ctx.rows, ctx.belief, ctx.half = rows, belief, half
@@ -355,7 +362,7 @@ class _Joint(torch.autograd.Function):
         belief, half = ctx.belief, ctx.half
         b, q, d = ctx.rows.shape
         both = by_covariance[0] + by_covariance[0].transpose(0, 2, 1)
-        pull = np.einsum("sbq,sn->bqn", by_mean, belief.weights) - (both @ half) @ belief._whitener.T
+        pull = np.einsum("sbq,sn->bqn", by_mean, belief.weights) - (both @ half) @ belief.whitener.T
         _, toward = belief.covariance.sloped(ctx.rows.reshape(b * q, d), belief.X)
         _, among = belief.covariance.sloped(ctx.rows, ctx.rows)
         slope = np.einsum("jmn,mn->mj", toward, pull.reshape(b * q, -1)).reshape(b, q, d)
