@@ -4,8 +4,9 @@
 
 A family is five related tasks: one function with its minimum moved a little, and its values stretched and lifted, for
 each. Every task is optimised from a cold start; then again with the other four studies at hand, and again with one
-study that says the opposite of the task. Prints regret after ten evaluations by that of the cold start: the geometric
-mean over tasks and seeds, with the quartiles.
+study of the task's mirror image: as smooth, as plausible, and wrong about the place. (The task's negative would not
+mislead: whoever learns that it is one knows all.) Prints regret after ten evaluations
+by that of the cold start: the geometric mean over tasks and seeds, with the quartiles.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ FAMILIES: Mapping[str, Callable[[np.random.Generator, np.ndarray, np.ndarray], I
 def family(name: str, seed: int) -> list[Instance]:
     """Its tasks; what they share is drawn first."""
     rng = np.random.default_rng([seed, 8])
-    centre, weights = rng.uniform(0.25, 0.75, 4), 10 ** rng.uniform(-1, 1, 4)
+    centre, weights = 0.5 + rng.choice([-1, 1], 4) * rng.uniform(0.15, 0.3, 4), 10 ** rng.uniform(-1, 1, 4)
     return [FAMILIES[name](rng, centre, weights) for _ in range(TASKS)]
 
 
@@ -95,11 +96,11 @@ def optimised(
     return trials
 
 
-def opposite(instance: Instance, seed: int) -> Trials:
-    """A study of the task's negative, at random points: what was good there is bad here."""
+def mirrored(instance: Instance, seed: int) -> Trials:
+    """A study of the task seen in a mirror at the centre of the unit cube, at random points."""
     space, rng = Space.from_json([dict(item) for item in instance.space]), np.random.default_rng([seed, 9])
     points = [space.draw(rng) for _ in range(HISTORY)]
-    return [(point, {"value": -instance.outcomes(point)["value"]}) for point in points]
+    return [(point, instance.outcomes({name: 1 - x for name, x in point.items()})) for point in points]
 
 
 def regret(instance: Instance, trials: Trials) -> float:
@@ -109,7 +110,7 @@ def regret(instance: Instance, trials: Trials) -> float:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Regrets of one task at one seed: from a cold start, with the other studies, with the opposite one."""
+    """Regrets of one task at one seed: from a cold start, with the other studies, with the mirrored one."""
 
     family: str
     seed: int
@@ -128,7 +129,7 @@ def outcomes(name: str, seed: int, policy: Mapping[str, Any], cache: Path) -> li
         others = [trials for j, trials in enumerate(cold) if j != i]
         again = [
             regret(task, optimised(task, seed * TASKS + i, AFTER, policy, related, log))
-            for related in (others, [opposite(task, seed)])
+            for related in (others, [mirrored(task, seed)])
         ]
         found.append(Outcome(name, seed, i, regret(task, cold[i]), *again))
         print(found[-1], file=sys.stderr, flush=True)
@@ -138,7 +139,7 @@ def outcomes(name: str, seed: int, policy: Mapping[str, Any], cache: Path) -> li
 def ratio_table(found: Sequence[Outcome]) -> Table:
     columns = ("family", "", "studies", "÷ cold start", "quartiles")
     drawn = Table(*columns, box=None, pad_edge=False, title=f"Regret after {AFTER} evaluations", title_justify="left")
-    for name in (*dict.fromkeys(outcome.family for outcome in found), "all"):
+    for name in (*families_of(found), "all"):
         for start in ("warm", "misled"):
             logs = log_ratios(found, start, name)
             low, high = np.exp(np.quantile(logs, [0.25, 0.75]))
@@ -153,11 +154,16 @@ def log_ratios(found: Sequence[Outcome], start: str, family: str = "all") -> np.
 
 
 def checks(found: Sequence[Outcome]) -> list[Check]:
+    """Of each family by itself: one that gains much may not hide one that loses."""
     made = []
-    for start, target in (("warm", WARM_TARGET), ("misled", MISLED_TARGET)):
-        mean = float(np.exp(log_ratios(found, start).mean()))
-        made.append(Check(f"{start}: x{mean:.2f} of a cold start's regret, at most {target:g}", mean <= target))
+    for name, (start, target) in product(families_of(found), (("warm", WARM_TARGET), ("misled", MISLED_TARGET))):
+        mean = float(np.exp(log_ratios(found, start, name).mean()))
+        made.append(Check(f"{name}, {start}: x{mean:.2f} of a cold start's regret, at most {target:g}", mean <= target))
     return made
+
+
+def families_of(found: Sequence[Outcome]) -> list[str]:
+    return list(dict.fromkeys(outcome.family for outcome in found))
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
