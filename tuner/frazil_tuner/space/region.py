@@ -13,6 +13,7 @@ from .paving import NARROW, Cover, Paving, cover_of, pave, whole
 if TYPE_CHECKING:
     from ..numerics import Floats
     from .rules import Rules
+    from .truths import Mask
 
 TRIAL = 256
 """Uniform rows that show whether the region needs to be looked for at all."""
@@ -38,6 +39,12 @@ CHILDREN = 8
 ROUNDS = 64
 STEPS = 12
 """Steps of a walk."""
+
+SECTIONS = 8
+"""Parts into which a segment is cut at a time: eight cost hardly more than two, and take a third of the rounds."""
+
+BACK = np.array([0.0, 1e-8, 3e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1])
+"""Parts of a segment to go back by, until rounding does no harm."""
 
 MARGIN = 1e-7
 """How far inside, in edges of the cube, a row is put so that rounding does not carry it out again."""
@@ -172,21 +179,43 @@ class Region:
     def repair(self, rows: Floats, inside: Floats) -> Floats:
         """Feasible snapped rows (n, d): each of `rows`, or the last feasible one on the way to it from `inside`.
 
-        `inside` (n, d) or (d,) must be feasible. Bisection: where the segment leaves the region more than once it ends
-        at one of the places.
+        `inside` (n, d) or (d,) must be feasible. Where the segment leaves the region more than once, it ends at one of
+        the places.
         """
         start = np.broadcast_to(inside, rows.shape)
         best = self._snap(rows)
         lost = np.flatnonzero(~self.rules.feasible(best))
-        best[lost] = self._snap(start[lost])
-        low, high = np.zeros((len(lost), 1)), np.ones((len(lost), 1))
-        while len(lost) and (high - low).max() > NARROW:
-            middle = (low + high) / 2
-            tried = self._snap(start[lost] + middle * (rows - start)[lost])
-            kept = self.rules.feasible(tried)
-            best[lost[kept]] = tried[kept]
-            low, high = np.where(kept[:, None], middle, low), np.where(kept[:, None], high, middle)
+        if len(lost):
+            best[lost] = self._way_back(start[lost], rows[lost])
         return best
+
+    def _way_back(self, start: Floats, goals: Floats) -> Floats:
+        """The last feasible rows (n, d) on the way from feasible rows to infeasible ones.
+
+        The end is looked for before rounding: a segment is cut into `SECTIONS`, and the last that begins inside is cut
+        again. From there it goes `BACK` until rounding leaves the row inside.
+        """
+        low, high = np.zeros((len(start), 1)), np.ones((len(start), 1))
+        each = np.arange(len(start))
+        while (high - low).max() > NARROW:
+            marks = low + np.linspace(0.0, 1.0, SECTIONS + 1) * (high - low)
+            kept = self._judged(start, goals, marks[:, 1:-1], self.rules.roughly)[1]
+            last = np.where(kept.any(axis=1), SECTIONS - 1 - kept[:, ::-1].argmax(axis=1), 0)
+            low, high = marks[each, last, None], marks[each, last + 1, None]
+        marks = np.maximum(low - BACK, 0.0)
+        tried, kept = self._judged(start, goals, marks, self.rules.feasible)
+        found: Floats = np.where(
+            np.logical_or.reduce(kept, axis=1)[:, None], tried[each, kept.argmax(axis=1)], self._snap(start)
+        )
+        return found
+
+    def _judged(
+        self, start: Floats, goals: Floats, marks: Floats, judge: Callable[[Floats], Mask]
+    ) -> tuple[Floats, Mask]:
+        """Snapped rows (n, m, d) at marks (n, m) of the segments, and which of them (n, m) are accepted."""
+        straight = start[:, None] + marks[:, :, None] * (goals - start)[:, None]
+        tried = self._snap(straight.reshape(-1, start.shape[1]))
+        return tried.reshape(straight.shape), judge(tried).reshape(marks.shape)
 
     def slack(self, rows: Floats) -> Floats:
         """(n, c): not negative where each of the c smooth inequalities holds, 1 where it does not apply.

@@ -108,11 +108,15 @@ class Rules:
         """Where (n,) all constraints hold at rows (n, d)."""
         return every(self.holds(rows))
 
+    def roughly(self, rows: Floats) -> Mask:
+        """Where (n,) all constraints hold before rounding."""
+        return every(self.holds(rows, _smooth))
+
     def passes(self, rows: Floats) -> Mask:
         """Where (n,) all constraints hold before and after rounding: `feasible`, but for a sliver, and much faster
         where few do.
         """
-        passed = every(self.holds(rows, _smooth))
+        passed = self.roughly(rows)
         passed[passed] = self.feasible(rows[passed])
         return passed
 
