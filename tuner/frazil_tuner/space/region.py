@@ -43,8 +43,8 @@ STEPS = 12
 SECTIONS = 8
 """Parts into which a segment is cut at a time: eight cost hardly more than two, and take a third of the rounds."""
 
-BACK = np.array([0.0, 1e-8, 3e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1])
-"""Parts of a segment to go back by, until rounding does no harm."""
+BACK = np.array([0.0, 1e-8, 3e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+"""Parts of a segment to go back by, until rounding does no harm; in the end to where it came from."""
 
 MARGIN = 1e-7
 """How far inside, in edges of the cube, a row is put so that rounding does not carry it out again."""
@@ -204,9 +204,7 @@ class Region:
             low, high = marks[each, last, None], marks[each, last + 1, None]
         marks = np.maximum(low - BACK, 0.0)
         tried, kept = self._judged(start, goals, marks, self.rules.feasible)
-        found: Floats = np.where(
-            np.logical_or.reduce(kept, axis=1)[:, None], tried[each, kept.argmax(axis=1)], self._snap(start)
-        )
+        found: Floats = tried[each, kept.argmax(axis=1)]
         return found
 
     def _judged(
