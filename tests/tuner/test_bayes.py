@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from frazil_tuner.history import Definition, Objective, Resource, Study, Trial, TrialState
 from frazil_tuner.policies import Start, build
 from frazil_tuner.policies.bayes import ACQUISITION_NAMES, SURROGATE_NAMES, Bayes
-from frazil_tuner.policies.modelling import MOST_PENDING, finished, model, objective_of, observe, running
+from frazil_tuner.policies.modelling import (
+    MOST_PENDING,
+    Risk,
+    finished,
+    model,
+    objective_of,
+    observe,
+    outlook_of,
+    running,
+)
 from frazil_tuner.policies.sobol import Sobol
 from frazil_tuner.space import Space
 
@@ -246,6 +255,18 @@ def test_a_told_standard_error_is_the_noise_of_its_outcome() -> None:
     assert seen.noise == pytest.approx(np.full(12, (0.05 / losses.std()) ** 2))
 
 
+def test_cost_weighs_by_its_logarithm() -> None:
+    points = list(SPACE.grid(5))
+    trials = tuple(
+        Trial(i, p, COMPLETED, values={"loss": valley(p), "hours": math.exp(3 * p["x"])}) for i, p in enumerate(points)
+    )
+    study = Study(Definition(SPACE, (Objective("loss"),), cost="hours"), trials)
+    outlook = outlook_of(study, model(study), 0, beta=2.0, risk=Risk())
+    assert outlook.cost is not None
+    means = outlook.cost_scale * outlook.cost.posterior(torch.tensor([[0.2, 0.5], [0.8, 0.5]]).double())[0][0]
+    assert float(means[1] - means[0]) == pytest.approx(3 * 0.6, abs=0.1)
+
+
 def test_the_names_of_the_options_are_those_of_the_tables() -> None:
     from frazil_tuner.acquisition import ACQUISITIONS
     from frazil_tuner.surrogates import SURROGATES
@@ -285,7 +306,6 @@ def test_mixed_conditional_spaces_are_optimised() -> None:
 
 
 def test_global_chance_is_left_alone() -> None:
-    torch = sys.modules.get("torch") or pytest.importorskip("torch")
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
     suggest(grid_study(16, shelved=({"x": 0.5, "y": 0.5},)))
     assert torch.equal(before[0], torch.get_rng_state())

@@ -38,7 +38,7 @@ def per_cost(worth: Worth, outlook: Outlook) -> Worth:
     cost = outlook.cost
     if cost is None:
         return worth
-    return lambda x: worth(x) - cost.posterior(x)[0].mean(0)
+    return lambda x: worth(x) - outlook.cost_scale * cost.posterior(x)[0].mean(0)
 
 
 def as_expected(worth: Worth, outlook: Outlook) -> Worth:

@@ -30,7 +30,8 @@ class Outlook:
     """Beliefs about everything a study measures, and what else weighs in the choice of the next point.
 
     `objectives` has one belief each, larger is better; `limits` one for each outcome constraint (and one for success
-    itself, where trials have failed); `cost` is a belief about the logarithm of the cost; `prior` the log density (m,)
+    itself, where trials have failed); `cost` is a belief about the logarithm of the cost, in units of which an outcome
+    is `cost_scale`; `prior` the log density (m,)
     of the user's prior on the optimum. `space` is the space searched, `observations` how many finished trials the
     beliefs rest on, `beta` the weight of the deviation in confidence bounds, `rng` the source of chance.
     """
@@ -41,6 +42,7 @@ class Outlook:
     observations: int
     limits: tuple[Limit, ...] = ()
     cost: Belief | None = None
+    cost_scale: float = 1.0
     prior: Worth | None = None
     beta: float = 2.0
 

@@ -206,6 +206,12 @@ class Modelled:
         """What the next fit starts from: JSON-able."""
         return {"surrogate": self.surrogate, **self.belief.fit, **self.scale}
 
+    @property
+    def scale_of_outcomes(self) -> float:
+        """How much of the reading an outcome of 1 is, around the middle."""
+        middle = np.array([self.seen.taming.centre])
+        return 1.0 / float(self.seen.taming.slope(middle)[0])
+
     def in_units(self, outcome: float, deviation: float) -> tuple[float, float]:
         """The belief N(outcome, deviation²) in the metric's units and direction."""
         reading, sd = self.seen.taming.invert(outcome, deviation)
@@ -411,6 +417,7 @@ def outlook_of(study: Study, fitted: Model, seed: int, *, beta: float, risk: Ris
         objectives=tuple(view(part.belief) for part in fitted.objectives),
         limits=tuple(Limit(view(part.belief), float(part.seen.taming.apply(np.zeros(1))[0])) for part in fitted.limits),
         cost=fitted.cost.belief if fitted.cost else None,
+        cost_scale=fitted.cost.scale_of_outcomes if fitted.cost else 1.0,
         prior=log_density(study.space) if study.space.prior else None,
         space=study.search_space,
         observations=fitted.total,

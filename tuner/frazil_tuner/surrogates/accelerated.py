@@ -46,7 +46,7 @@ def moments(belief: GaussianBelief, x: Floats, device: str) -> tuple[Floats, Flo
     X, weights, whitener = there(belief.X), there(belief.weights), there(belief.whitener)
     rows = max(AT_ONCE // max(belief.X.size, 1), 1)
     means, sds = [], []
-    for part in torch.split(there(x), rows):  # type: ignore[no-untyped-call]
+    for part in torch.split(there(x), rows):
         k = _covariance(belief, part, X)  # (m, n)
         means.append(belief.mean + weights @ k.T)
         explained = (k @ whitener).square().sum(1)

@@ -36,7 +36,8 @@ class Evidence:
     `noise` (n,) variances of the outcomes, NaN where unknown; `active` (n, d) the columns that are active in each
     point; `slopes`; `tasks` (n,) the study each row comes from, 0 for the present one; `rankings`, each a tensor of row
     indices, best first, in place of outcomes (y is then 0); `varies` (d,) the context columns on which the noise may
-    depend. `start` is what an earlier fit of the same surrogate remembered (`Belief.fit`).
+    depend. `start` is what an earlier fit of the same surrogate remembered (`Belief.fit`); with `observations`, the
+    number of those that the study has, and `settled` if that fit was to these very outcomes.
     """
 
     X: Tensor
@@ -82,7 +83,8 @@ class Belief(Protocol):
         ...
 
     def imagine(self, x: Tensor, paths: int, rng: torch.Generator, *, noiseless: bool = False) -> Belief:
-        """The belief if x (p, d) had been evaluated: `paths` outcomes drawn jointly from this belief, where S = 1.
+        """The belief if x (p, d) had been evaluated: `paths` outcomes drawn jointly from this belief, where S = 1, or
+        one for each of what was imagined before, where S = paths.
 
         With `noiseless` what is drawn are values of the function itself, known exactly from then on: with many points
         its mean is then a draw of the whole function.
