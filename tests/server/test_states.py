@@ -22,7 +22,7 @@ ALLOWED = {
 
 def study_with_one_trial_in(state: TrialState) -> StudyRecord:
     counts = {other: int(other is state) for other in TrialState}
-    return StudyRecord(uuid.uuid4(), "s", "active", {}, {}, {}, 0, 1, counts, 0, 0, None)
+    return StudyRecord(uuid.uuid4(), "s", "active", {}, {}, {}, 1, 0, 1, counts, 0, 0, None)
 
 
 @pytest.mark.parametrize(("old", "new"), list(product(TrialState, TrialState)))
