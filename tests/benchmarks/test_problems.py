@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contest import PEERS, Unsupported, fingerprint, kept, run, started, task_of
+from contest import PEERS, Crashed, Missing, Unsupported, fingerprint, kept, ready, run, started, task_of
 from problems import PROBLEMS, VLMOP2_REFERENCE, Instance, Params, Problem, Values, hypervolume, regrets
 
 from frazil_tuner.space import Space
@@ -132,3 +132,17 @@ def test_a_task_that_a_tool_does_not_take_is_refused_with_the_reason(
         started(peer, task_of(problem, problem.instance(0), 0, 9), tmp_path / "log.txt"),
     ):
         raise AssertionError
+
+
+def test_a_peer_that_is_not_there_is_missing_with_the_reason() -> None:
+    with pytest.raises(Missing, match="no-such-package"):
+        ready(replace(PEERS["random"], package="no-such-package"))
+
+
+def test_a_tool_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    problem = PROBLEMS["branin"]
+    with (
+        pytest.raises(Crashed, match="> 0.0001 s"),
+        started(PEERS["random"], task_of(problem, problem.instance(0), 0, 9), tmp_path / "log.txt") as (client, _),
+    ):
+        client.call(0.0001, ask=1)
