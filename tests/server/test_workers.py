@@ -58,6 +58,28 @@ def test_a_worker_is_told_what_to_compute_on(work, monkeypatch):
     assert work(story) == ("cpu", {"setting": "cpu"})
 
 
+@pytest.mark.parametrize("setting", ["cpu", "cuda"])
+def test_what_models_are_fitted_on_is_measured_when_the_workers_start(work, monkeypatch, setting):
+    monkeypatch.setenv("FRAZIL_DEVICE", "auto")
+    torch = pytest.importorskip("torch")
+
+    async def story(_):
+        pool = Workers(1, 9, setting)
+        try:
+            await pool.prewarm()
+        finally:
+            pool.close()
+        return pool.device
+
+    device = work(story)
+    assert device["setting"] == setting
+    if setting == "cpu":
+        assert (device["device"], device["crossover"], device["torch"]) == ("cpu", None, torch.__version__)
+    elif not torch.cuda.is_available():
+        assert "device" not in device
+        assert device["error"]
+
+
 def test_torch_computes_with_one_thread_in_a_warm_worker(work, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
 

@@ -112,6 +112,7 @@ class Workers:
             self.device |= await self.run(measure_device)
         except Exception as error:  # noqa: BLE001  (fits say for themselves what they cannot do)
             log.warning("device_not_measured", error=repr(error))
+            self.device["error"] = str(error)
 
     def close(self) -> None:
         while not self._free.empty():
