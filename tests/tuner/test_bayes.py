@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from frazil_tuner.errors import Refused
 from frazil_tuner.history import Definition, Objective, Resource, Study, Trial, TrialState
 from frazil_tuner.policies import Start, build
-from frazil_tuner.policies.bayes import ACQUISITION_NAMES, SURROGATE_NAMES, Bayes
+from frazil_tuner.policies.bayes import ACQUISITION_NAMES, OBJECTIVES, SURROGATE_NAMES, Bayes
 from frazil_tuner.policies.modelling import (
     MOST_PENDING,
     Risk,
@@ -273,6 +274,30 @@ def test_the_names_of_the_options_are_those_of_the_tables() -> None:
 
     assert set(SURROGATE_NAMES) == set(SURROGATES) - {"local"}
     assert set(ACQUISITION_NAMES) == set(ACQUISITIONS)
+    assert {name: OBJECTIVES.get(name, range(1, 2)) for name in ACQUISITIONS} == {
+        name: acquisition.objectives for name, acquisition in ACQUISITIONS.items()
+    }
+
+
+TASTE, TWO = (Objective("taste", by="comparison"),), (Objective("a"), Objective("b"))
+
+
+@pytest.mark.parametrize(
+    ("objectives", "option", "named"),
+    [
+        (TWO, "acquisition", "log_ei"),
+        ((Objective("a"),), "acquisition", "log_hypervolume"),
+        ((Objective("a"),), "surrogate", "pairwise"),
+        (TASTE, "surrogate", "gp"),
+        ((*TASTE, Objective("a")), "surrogate", "auto"),
+    ],
+)
+def test_options_that_do_not_suit_the_objectives_are_refused(
+    objectives: tuple[Objective, ...], option: str, named: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        build({"name": "bayes", option: named}, Definition(SPACE, objectives))
+    assert [problem.pointer for problem in refused.value.problems] == [f"/{option}"]
 
 
 def test_very_many_waiting_trials_are_imagined_only_in_part() -> None:

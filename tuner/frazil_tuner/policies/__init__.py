@@ -28,7 +28,7 @@ from .cem import Cem
 from .cmaes import Cmaes
 from .grid import Grid
 from .nsga2 import Nsga2
-from .options import describe_options, read_options
+from .options import describe_options, objections, read_options
 from .random import Random
 from .rank_sgd import RankSgd
 from .sobol import Sobol
@@ -80,7 +80,10 @@ def build(spec: Mapping[str, Any] | None, definition: Definition) -> Policy:
     problems += policy.scope.problems(name, definition)
     if problems:
         raise _refused(problems)
-    return policy(**options)
+    built = policy(**options)
+    if problems := list(objections(built, definition)):
+        raise _refused(problems)
+    return built
 
 
 def describe() -> list[dict[str, Any]]:

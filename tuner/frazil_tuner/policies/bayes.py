@@ -17,7 +17,7 @@ from .sobol import sobol_starts
 
 if TYPE_CHECKING:
     from ..acquisition import Outlook
-    from ..history import Study, Trial
+    from ..history import Definition, Study, Trial
     from .modelling import Model
 
 PATHS = 8
@@ -36,6 +36,29 @@ ACQUISITION_NAMES = (
 """The names of the tables, which cannot be imported here without torch; a test holds them together."""
 
 
+OBJECTIVES = {"auto": range(1, 101), "log_hypervolume": range(2, 5), "chebyshev": range(2, 101)}
+"""How many objectives an acquisition takes; one if it is not named here."""
+
+
+def _against_acquisition(name: str, definition: Definition) -> str | None:
+    count, takes = len(definition.objectives), OBJECTIVES.get(name, range(1, 2))
+    if count not in takes:
+        most = f"{takes.start} to {takes.stop - 1} objectives" if len(takes) > 1 else "one objective"
+        return f'{name} takes {most}, not {count}; leave it "auto"'
+    return None
+
+
+def _against_surrogate(name: str, definition: Definition) -> str | None:
+    compared = [objective.metric for objective in definition.objectives if objective.by == "comparison"]
+    if compared and len(definition.objectives) > 1:
+        return f"{compared[0]} is learned by comparison and must then be the only objective"
+    if compared and name not in ("auto", "pairwise"):
+        return f'{name} learns from values, but {compared[0]} is learned by comparison; leave it "auto"'
+    if name == "pairwise" and not compared:
+        return 'pairwise learns from comparisons alone: give the objective "by": "comparison", or leave this "auto"'
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Bayes:
     """Bayesian optimisation: a model of every metric, and the point worth most under it, each trial trained to the end.
@@ -51,8 +74,12 @@ class Bayes:
     needs_resource: ClassVar[bool] = False
     scope: ClassVar[Scope] = ANY_STUDY
 
-    surrogate: str = option("auto", "the model of the objectives", choices=("auto", *SURROGATE_NAMES))
-    acquisition: str = option("auto", "what makes a point worth trying", choices=("auto", *ACQUISITION_NAMES))
+    surrogate: str = option(
+        "auto", "the model of the objectives", choices=("auto", *SURROGATE_NAMES), objection=_against_surrogate
+    )
+    acquisition: str = option(
+        "auto", "what makes a point worth trying", choices=("auto", *ACQUISITION_NAMES), objection=_against_acquisition
+    )
     warmup: int = option(
         0, "finished trials before the first fit; 0 stands for the dimension + 2, from 4 to 6", low=0, high=1000
     )

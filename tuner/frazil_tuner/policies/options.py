@@ -9,7 +9,11 @@ from ..errors import Problem
 from ..space.fields import integer, number, pointer, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from ..history import Definition
+
+    Objection = Callable[[Any, Definition], str | None]
 
 T = TypeVar("T", int, float, bool, str)
 
@@ -19,19 +23,26 @@ TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an option may be, beyond its type."""
+    """What an option may be, beyond its type; `objection` says what speaks against a value in a study."""
 
     description: str
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    objection: Objection | None = None
 
 
 def option(
-    default: T, description: str, *, low: float | None = None, high: float | None = None, choices: Sequence[str] = ()
+    default: T,
+    description: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] = (),
+    objection: Objection | None = None,
 ) -> T:
     """A dataclass field that is an option of a policy; its type is that of the default."""
-    limits = Limits(description, low, high, tuple(choices))
+    limits = Limits(description, low, high, tuple(choices), objection)
     made: T = field(default=default, metadata={"limits": limits})
     return made
 
@@ -52,6 +63,14 @@ def read_options(policy: type[Any], given: Mapping[str, Any]) -> tuple[dict[str,
         except ValueError as fault:
             problems.append(Problem(pointer(key), str(fault)))
     return options, problems
+
+
+def objections(policy: Any, definition: Definition) -> Iterator[Problem]:
+    """What speaks against the options of a policy in a study."""
+    for name, (_, limits) in _options(type(policy)).items():
+        detail = limits.objection(getattr(policy, name), definition) if limits.objection else None
+        if detail is not None:
+            yield Problem(pointer(name), detail)
 
 
 def _options(policy: type[Any]) -> dict[str, tuple[Field[Any], Limits]]:
