@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from contest import PEERS, Crashed, Missing, Unsupported, fingerprint, kept, ready, run, started, task_of
+from contest import PEERS, Crashed, Missing, Peer, Unsupported, fingerprint, kept, ready, run, started, task_of
 from problems import PROBLEMS, VLMOP2_REFERENCE, Instance, Params, Problem, Values, hypervolume, regrets
 
 from frazil_tuner.space import Space
@@ -119,30 +120,45 @@ def test_a_loaded_history_is_known_to_the_tool(tmp_path: Path) -> None:
         assert client.call(recommend=None).result == trials[1][0]
 
 
-def test_a_task_that_a_tool_does_not_take_is_refused_with_the_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    driver = tmp_path / "picky.py"
-    driver.write_text("from protocol import *\ndef make(task): raise Unsupported('no such thing')\nserve(make)\n")
+@pytest.fixture
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Peer]:
+    """A peer whose driver is the text given."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "benchmarks" / "peers"))
     monkeypatch.setattr("contest.FOLDER", tmp_path)
-    peer, problem = replace(PEERS["random"], driver="picky"), PROBLEMS["branin"]
+
+    def peer(text: str) -> Peer:
+        (tmp_path / "scripted.py").write_text(f"import time\nfrom protocol import *\n{text}\nserve(make)\n")
+        return replace(PEERS["random"], driver="scripted")
+
+    return peer
+
+
+def test_a_task_that_a_tool_does_not_take_is_refused_with_the_reason(
+    scripted: Callable[[str], Peer], tmp_path: Path
+) -> None:
+    peer = scripted("def make(task): raise Unsupported('no such thing')")
+    with pytest.raises(Unsupported, match="no such thing"):
+        run(peer, PROBLEMS["branin"], 0, [3], tmp_path)
+
+
+def test_a_tool_that_ends_before_its_time_has_crashed(scripted: Callable[[str], Peer], tmp_path: Path) -> None:
+    peer = scripted("def make(task): raise ValueError('my last words')")
+    with pytest.raises(Crashed, match="status 1"):
+        run(peer, PROBLEMS["branin"], 0, [3], tmp_path)
+    assert "my last words" in (tmp_path / "log" / "random-branin-0.txt").read_text()
+
+
+def test_a_tool_that_takes_too_long_is_given_up(scripted: Callable[[str], Peer], tmp_path: Path) -> None:
+    slow = "class make:\n    packages = ()\n    def __init__(self, task): pass\n    def ask(self, n): time.sleep(99)"
+    problem = PROBLEMS["branin"]
+    task = task_of(problem, problem.instance(0), 0, 9)
     with (
-        pytest.raises(Unsupported, match="no such thing"),
-        started(peer, task_of(problem, problem.instance(0), 0, 9), tmp_path / "log.txt"),
+        pytest.raises(Crashed, match=r"> 0\.2 s"),
+        started(scripted(slow), task, tmp_path / "log.txt") as (client, _),
     ):
-        raise AssertionError
+        client.call(0.2, ask=1)
 
 
 def test_a_peer_that_is_not_there_is_missing_with_the_reason() -> None:
     with pytest.raises(Missing, match="no-such-package"):
         ready(replace(PEERS["random"], package="no-such-package"))
-
-
-def test_a_tool_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
-    problem = PROBLEMS["branin"]
-    with (
-        pytest.raises(Crashed, match="> 0.0001 s"),
-        started(PEERS["random"], task_of(problem, problem.instance(0), 0, 9), tmp_path / "log.txt") as (client, _),
-    ):
-        client.call(0.0001, ask=1)
