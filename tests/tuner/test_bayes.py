@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from frazil_tuner.errors import Refused
-from frazil_tuner.history import Definition, Objective, Resource, Study, Trial, TrialState
+from frazil_tuner.history import Definition, Earlier, Objective, Resource, Study, Trial, TrialState
 from frazil_tuner.policies import Start, build
 from frazil_tuner.policies.bayes import ACQUISITION_NAMES, OBJECTIVES, SURROGATE_NAMES, Bayes
 from frazil_tuner.policies.modelling import (
@@ -254,6 +254,57 @@ def test_a_told_standard_error_is_the_noise_of_its_outcome() -> None:
     seen = observe(study, finished(study), objective_of(study.objective))
     losses = np.array([trial.values["loss"] for trial in trials])
     assert seen.noise == pytest.approx(np.full(12, (0.05 / losses.std()) ** 2))
+
+
+class TestEarlierStudies:
+    """One recommendation of theirs, two points to check them by, and then they are followed or forgotten."""
+
+    def related(self, upside_down: bool = False) -> dict[str, Any]:
+        points = [SPACE.draw(np.random.default_rng(i)) for i in range(30)]
+        if upside_down:
+            told = [valley({name: 1 - x for name, x in p.items()}) for p in points]
+        else:
+            told = [2 * valley(p) + 1 for p in points]
+        trials = tuple(
+            Trial(i, p, COMPLETED, values={"loss": loss}) for i, (p, loss) in enumerate(zip(points, told, strict=True))
+        )
+        return {"related": (Earlier("before", Objective("loss"), trials),)}
+
+    def run(self, evaluations: int, **more: Any) -> list[Start]:
+        definition, starts, trials = Definition(SPACE, (Objective("loss"),), seed=4), [], []
+        for i in range(evaluations):
+            (start,) = Bayes().suggest(Study(definition, tuple(trials), **more), 1, i)
+            assert isinstance(start, Start)
+            starts.append(start)
+            trials.append(Trial(i, start.params, COMPLETED, values={"loss": valley(start.params)}))
+        return starts
+
+    def test_those_that_tell_the_truth_are_followed_from_the_first_point_on(self) -> None:
+        starts = self.run(5, **self.related())
+        assert [start.why.get("surrogate") for start in starts] == [
+            "multi_task",
+            None,
+            None,
+            "multi_task",
+            "multi_task",
+        ]
+        assert starts[1].params == {"x": 0.5, "y": 0.5}
+        assert valley(starts[0].params) < 0.02
+        assert valley(starts[4].params) < 0.002
+
+    def test_those_that_mislead_cost_one_point_and_are_forgotten(self) -> None:
+        starts = self.run(7, **self.related(upside_down=True))
+        assert [start.why.get("phase") for start in starts[1:4]] == ["warm-up"] * 3
+        assert "mislead" in starts[6].why["because"]
+        assert starts[6].why["surrogate"] == "gp"
+
+    def test_the_first_suggestion_needs_a_model_and_is_not_light(self) -> None:
+        assert not Bayes().is_light(Study(Definition(SPACE, (Objective("loss"),)), **self.related()))
+
+    def test_earlier_studies_without_a_value_are_no_help_and_no_harm(self) -> None:
+        failed = (Earlier("before", Objective("loss"), (Trial(0, {"x": 0.5, "y": 0.5}, FAILED),)),)
+        (start,) = self.run(1, related=failed)
+        assert start.why["phase"] == "fallback"
 
 
 def test_cost_weighs_by_its_logarithm() -> None:

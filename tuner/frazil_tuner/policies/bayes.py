@@ -95,17 +95,21 @@ class Bayes:
     replicates: bool = option(False, "whether a point of a finite space may be tried again")
 
     def is_light(self, study: Study) -> bool:
-        return not self._is_warm(study)
+        return not (study.related or self._is_warm(study))
 
     def suggest(self, study: Study, count: int, seed: int) -> list[Suggestion]:
-        if not self._is_warm(study):
+        warm = self._is_warm(study)
+        if not warm and (not study.related or checks_the_earlier(study)):
             return self._warm_up(study, count, seed)
         if not has_something_to_model(study):
             return self._without_model(study, count, seed, "no trial has a finite value yet")
         from ..surrogates import FitFailed
 
         try:
-            return self._search(study, model(study, self.surrogate), count, seed)
+            fitted = model(study, self.surrogate)
+            if not warm and not fitted.has_learned_from_the_earlier:
+                return self._warm_up(study, count, seed)
+            return self._search(study, fitted, count, seed)
         except FitFailed as failure:
             return self._without_model(study, count, seed, str(failure))
 
@@ -127,13 +131,13 @@ class Bayes:
 
     def _is_warm(self, study: Study) -> bool:
         enough = self.warmup or min(max(study.space.dimension + 2, 4), 6)
-        return bool(study.related) or len(telling(study)) >= enough
+        return len(telling(study)) >= enough
 
     def _warm_up(self, study: Study, count: int, seed: int) -> list[Suggestion]:
         """The point where the optimum is expected, the middle where nothing is known; then Sobol points."""
         why = {"policy": self.name, "phase": "warm-up"}
         starts = sobol_starts(study, count, seed, why)
-        if study.trials or study.shelved or not starts:
+        if place(study) != bool(study.related) or not starts:
             return starts
         prior = study.space.prior
         expected = prior.mode if prior else np.full(study.space.dimension, 0.5)
@@ -202,6 +206,20 @@ class Bayes:
         first = fitted.objectives[0]
         model_facts = {"surrogate": first.surrogate, "because": first.because, "observations": len(first.seen.trials)}
         return {"policy": self.name, **model_facts, "of": fitted.total, **facts, "fit": fitted.fit}
+
+
+CHECKS = 2
+"""Points of a cold start that show whether earlier studies tell the truth, after one that they recommend."""
+
+
+def place(study: Study) -> int:
+    """How many suggestions have been made before the next one."""
+    return len(study.trials) + len(study.shelved)
+
+
+def checks_the_earlier(study: Study) -> bool:
+    """Whether the next suggestion is to show if earlier studies are to be believed; until that is known, all are."""
+    return place(study) > 0 and (place(study) <= CHECKS or len(telling(study)) <= CHECKS)
 
 
 def in_environment(study: Study, fitted: Model, outlook: Outlook, point: Point, seed: int) -> Point:

@@ -6,7 +6,7 @@ Importing this imports no torch; fitting does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +166,11 @@ class Shape:
 
 SHAPES = (
     Shape("pairwise", lambda study, quantity: quantity.by == "comparison", "trials are compared, not measured"),
-    Shape("multi_task", lambda study, quantity: bool(study.related), "there are earlier studies to learn from"),
+    Shape(
+        "multi_task",
+        lambda study, quantity: bool(study.related) and quantity.metric == study.objective.metric,
+        "there are earlier studies to learn from",
+    ),
     Shape(
         "derivatives",
         lambda study, quantity: any(quantity.metric in trial.gradients for trial in study.trials),
@@ -179,12 +183,13 @@ SHAPES = (
 """The first that suits is taken, unless the user names a surrogate."""
 
 
-def shape_of(study: Study, quantity: Quantity, named: str) -> tuple[str, str]:
-    """The surrogate of a quantity, and the reason."""
+def shapes_of(study: Study, quantity: Quantity, named: str) -> Iterator[tuple[str, str]]:
+    """The surrogates of a quantity, each with the reason: the named one, then those that suit by themselves."""
     if named != "auto":
-        return named, "named by the user"
-    shape = next(shape for shape in SHAPES if shape.suits(study, quantity))
-    return shape.surrogate, shape.because
+        yield named, "named by the user"
+    for shape in SHAPES:
+        if shape.surrogate != named and shape.suits(study, quantity):
+            yield shape.surrogate, shape.because
 
 
 # ── models ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -227,6 +232,11 @@ class Model:
     cost: Modelled | None
     total: int
 
+    @property
+    def has_learned_from_the_earlier(self) -> bool:
+        """Whether earlier studies are part of the model: there are some, and nothing speaks against them."""
+        return self.objectives[0].surrogate == "multi_task"
+
     def best(self, count: int) -> Floats:
         """Good points (at most count of each objective, d): the best that were seen, feasible ones before others."""
         barred = {
@@ -249,9 +259,9 @@ class Model:
 
 def has_something_to_model(study: Study) -> bool:
     """Whether every objective has a finite value, or a comparison, or an earlier study that has."""
-    if study.related:
-        return True
     trials = finished(study)
+    if any(objective_of(past.objective).is_known(past.trials) for past in study.related):
+        return True
     return all(
         bool(study.rankings)
         if objective.by == "comparison"
@@ -278,9 +288,21 @@ def model(study: Study, surrogate: str = "auto") -> Model:
 
 
 def _fit(study: Study, trials: list[Trial], quantity: Quantity, named: str) -> Modelled:
+    """The first surrogate that the evidence does not speak against."""
+    from ..surrogates import FitFailed, Unsuited
+
+    against: list[str] = []
+    for name, because in shapes_of(study, quantity, named):
+        try:
+            return _fit_as(study, trials, quantity, name, "; ".join([*against, because]))
+        except Unsuited as reason:
+            against.append(str(reason))
+    raise FitFailed("; ".join(against))
+
+
+def _fit_as(study: Study, trials: list[Trial], quantity: Quantity, name: str, because: str) -> Modelled:
     from ..surrogates import SURROGATES, Local
 
-    name, because = shape_of(study, quantity, named)
     seen = compared(study) if quantity.by == "comparison" else observe(study, trials, quantity)
     chosen: Surrogate = SURROGATES[name]
     if len(seen.trials) > MOST_EXACT:
@@ -288,7 +310,7 @@ def _fit(study: Study, trials: list[Trial], quantity: Quantity, named: str) -> M
     remembered = (study.last_fit or {}).get(quantity.metric, {})
     start = remembered if remembered.get("surrogate") == name else {}
     start = {**start, "observations": len(seen.trials)}
-    evidence = evidence_of(study, seen, quantity, start)
+    evidence = evidence_of(study, seen, quantity, name, start)
     if not _may_bend(study, quantity, evidence):
         return Modelled(quantity, seen, chosen.fit(evidence), name, because)
     seen, evidence, scale = _bent(seen, evidence, remembered)
@@ -324,7 +346,7 @@ def _bent(seen: Seen, evidence: Evidence, remembered: Mapping[str, Any]) -> tupl
 # ── evidence ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def evidence_of(study: Study, seen: Seen, quantity: Quantity, start: Mapping[str, Any]) -> Evidence:
+def evidence_of(study: Study, seen: Seen, quantity: Quantity, name: str, start: Mapping[str, Any]) -> Evidence:
     """All that a study says of one quantity, in outcomes and in the unit cube."""
     import torch
 
@@ -343,7 +365,7 @@ def evidence_of(study: Study, seen: Seen, quantity: Quantity, start: Mapping[str
         space=space,
         start=start,
     )
-    return _with_earlier(study, evidence, quantity) if study.related else evidence
+    return _with_earlier(study, evidence, quantity) if name == "multi_task" else evidence
 
 
 def _slopes(study: Study, seen: Seen, quantity: Quantity) -> Slopes | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from .base import Belief, Evidence, FitFailed, Slopes, Surrogate
+from .base import Belief, Evidence, FitFailed, Slopes, Surrogate, Unsuited
 from .derivatives import Derivatives
 from .gp import GaussianProcess
 from .heteroscedastic import Heteroscedastic
@@ -31,6 +31,7 @@ __all__ = [
     "Robust",
     "Slopes",
     "Surrogate",
+    "Unsuited",
     "suited",
 ]
 

@@ -17,6 +17,10 @@ class FitFailed(ArithmeticError):
     """No belief can be formed: the numbers are too ill-conditioned. Answer without a model and say so."""
 
 
+class Unsuited(Exception):
+    """The evidence speaks against the assumptions of this surrogate: take another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slopes:
     """Derivatives that were observed: `slopes` (k,) of the outcome along columns `columns` (k,) at rows `rows` (k,) of
@@ -96,5 +100,8 @@ class Surrogate(Protocol):
     """A frozen value: a model and how it is fitted."""
 
     def fit(self, evidence: Evidence) -> Belief:
-        """The belief after n ≥ 1 observations, the same for permuted evidence up to rounding. Raises FitFailed."""
+        """The belief after n ≥ 1 observations, the same for permuted evidence up to rounding.
+
+        Raises FitFailed, or Unsuited where the evidence speaks against this surrogate.
+        """
         ...

@@ -6,17 +6,19 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
+from scipy.stats import kendalltau
 from torch import Tensor
 
-from .base import Evidence
+from .base import Evidence, Unsuited
 from .general import NOISE, SIGNALS, ExactBelief, Model, Prior, Seen, Values, fit, gaps_between, length_prior, mixed
+from .gp import GaussianProcess
 from .selection import best_and_spread, rows_of
 
 MOST_ROWS = 200
 """Rows of all studies together; those of the present one are all kept."""
 
-TRUST = math.log(5)
-"""Earlier studies that somebody named, or that share their space, are five times as likely to help as to mislead."""
+LEAST_JUDGED = 3
+"""Own observations from which on it is asked whether the earlier studies tell the truth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +29,27 @@ class MultiTask:
 
     with a level c of each study's own and a stretch s_0 of the present one's, because each study's outcomes come
     standardised by themselves, and few good points are far from standard. The belief is about the present study, 0;
-    without observations of its own, the points of the earlier ones stand in for them. Where its observations are
-    less likely given the earlier studies than by themselves, by more than `TRUST`, those are forgotten.
+    without observations of its own, the points of the earlier ones stand in for them. Where the earlier studies order
+    its points no better than chance, by Kendall's τ, they mislead: it is Unsuited.        cf. Feurer et al. 2018, §4
     """
 
     def fit(self, evidence: Evidence) -> ExactBelief:
         evidence = _at_most(evidence, MOST_ROWS)
         assert evidence.tasks is not None
         own = evidence.tasks == 0
-        warm = _fit(evidence)
-        if own.all() or int(own.sum()) < 2:
-            return warm
-        cold = _fit(rows_of(evidence, own.nonzero()[:, 0]))
-        lost = log_density_of_last(cold, int(own.sum())) - log_density_of_last(warm, int(own.sum()))
-        return cold if lost > TRUST else warm
+        if int(own.sum()) >= LEAST_JUDGED and not own.all() and concordance(evidence) <= 0:
+            raise Unsuited("the earlier studies mislead")
+        return _fit(evidence)
+
+
+def concordance(evidence: Evidence) -> float:
+    """Kendall's τ, from -1 to 1, between the present study's outcomes and what the earlier ones alone predict there."""
+    assert evidence.tasks is not None
+    own = evidence.tasks == 0
+    earlier = replace(rows_of(evidence, (~own).nonzero()[:, 0]), start={}, noise=None)
+    predicted, _ = GaussianProcess().fit(earlier).moments(evidence.X[own].numpy())
+    tau = float(kendalltau(predicted[0], evidence.y[own].numpy()).statistic)
+    return tau if math.isfinite(tau) else 0.0
 
 
 def _fit(evidence: Evidence) -> ExactBelief:
@@ -52,13 +61,6 @@ def _fit(evidence: Evidence) -> ExactBelief:
     points = evidence.X[own] if own.any() else evidence.X
     model = _model(evidence.unordered, len(known) + earlier)
     return fit(model, Seen.of(evidence, features), points, evidence.start)
-
-
-def log_density_of_last(belief: ExactBelief, count: int) -> float:
-    """Log density of the last `count` outcomes given those before them."""
-    residual = (belief.seen.outcomes - belief.mean * belief.seen.level).T
-    white = torch.linalg.solve_triangular(belief.L, residual, upper=False)[-count:, 0]
-    return float(-0.5 * white @ white - belief.L.diagonal()[-count:].log().sum())
 
 
 def _at_most(evidence: Evidence, most: int) -> Evidence:
