@@ -246,7 +246,7 @@ class TestWholeStudies:
         short, long_poor, long_good = trial(0, [0.1]), trial(1, [0.9] * 9), trial(2, [0.8] * 9)
         recommendation = Asha().recommend(study(short, long_poor, long_good))
         assert recommendation is not None
-        assert (recommendation.number, recommendation.mean, recommendation.sd) == (2, 0.8, None)
+        assert (recommendation.number, recommendation.mean, recommendation.sd) == (2, {"loss": 0.8}, {})
 
 
 def test_asha_is_refused_without_a_resource() -> None:
