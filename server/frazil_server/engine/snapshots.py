@@ -63,11 +63,21 @@ class Snapshots:
         self._looks: OrderedDict[uuid.UUID, Look] = OrderedDict()
         self._policies: dict[uuid.UUID, tuple[int, Policy]] = {}
         self._relatives: dict[uuid.UUID, Relatives] = {}
+        self._from_models: set[uuid.UUID] = set()
+
+    def takes_models(self, study_id: uuid.UUID) -> bool:
+        """Whether the study's suggestions took a model when last looked at: its shelf is worth a glance first."""
+        return study_id in self._from_models
+
+    def note_light(self, study_id: uuid.UUID, *, light: bool) -> None:
+        """Remembers whether the study's suggestions take no model."""
+        (self._from_models.discard if light else self._from_models.add)(study_id)
 
     def forget(self, study_id: uuid.UUID) -> None:
         self._looks.pop(study_id, None)
         self._policies.pop(study_id, None)
         self._relatives.pop(study_id, None)
+        self._from_models.discard(study_id)
 
     def remember(self, study_id: uuid.UUID, look: Look) -> None:
         """Keeps a look. Call it after the transaction that took it has committed: others may not see its rows

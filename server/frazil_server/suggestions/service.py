@@ -129,12 +129,15 @@ async def _new_work(desk: Transaction, asks: Sequence[Ask], wanted: int) -> tupl
     if study.exhausted(desk.now):
         return [], 0
     work = await _in_line(desk, wanted, purse, context)
+    work += await _at_a_glance(desk, asks, wanted - len(work), purse, context)
     short = wanted - len(work)
     if not short or purse.empty:
         return work, 0
     policy, snapshot = await desk.policy_and_study(context)
     snapshot = replace(snapshot, thawing=(*snapshot.thawing, *(trial.number for trial, _ in work)))
-    if policy.is_light(snapshot):
+    light = policy.is_light(snapshot)
+    desk.snapshots.note_light(study.id, light=light)
+    if light:
         seed = seed_of(snapshot.definition.seed, study.data_version, study.next_number)
         suggestions = [
             (s, _provenance(policy, s.why, seed, study.data_version)) for s in policy.suggest(snapshot, short, seed)
@@ -143,6 +146,17 @@ async def _new_work(desk: Transaction, asks: Sequence[Ask], wanted: int) -> tupl
     accepted = await _accept(desk, await _from_shelf(desk, policy, asks, short), purse, context)
     enough = purse.empty or any(ask.last_try for ask in asks)
     return work + accepted, 0 if enough else min(short - len(accepted), purse.trials(short))
+
+
+async def _at_a_glance(
+    desk: Transaction, asks: Sequence[Ask], short: int, purse: _Purse, context: Params
+) -> list[Work]:
+    """What the shelf holds for a study whose suggestions take a model: most asks need to know no more of it."""
+    study = desk.ledger.study
+    if not short or purse.empty or not desk.snapshots.takes_models(study.id):
+        return []
+    policy = desk.snapshots.policy(study, await desk.snapshots.definition(desk.ledger.connection, study))
+    return await _accept(desk, await _from_shelf(desk, policy, asks, short), purse, context)
 
 
 class _Purse:

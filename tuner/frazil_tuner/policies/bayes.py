@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,8 @@ from .scope import ANY_STUDY, Scope
 from .sobol import sobol_starts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..acquisition import Outlook
     from ..history import Definition, Study, Trial
     from .modelling import Model
@@ -131,7 +134,7 @@ class Bayes:
 
     def _is_warm(self, study: Study) -> bool:
         enough = self.warmup or min(max(study.space.dimension + 2, 4), 6)
-        return len(telling(study)) >= enough
+        return has_as_many(telling(study), enough)
 
     def _warm_up(self, study: Study, count: int, seed: int) -> list[Suggestion]:
         """The point where the optimum is expected, the middle where nothing is known; then Sobol points."""
@@ -219,7 +222,12 @@ def place(study: Study) -> int:
 
 def checks_the_earlier(study: Study) -> bool:
     """Whether the next suggestion is to show if earlier studies are to be believed; until that is known, all are."""
-    return place(study) > 0 and (place(study) <= CHECKS or len(telling(study)) <= CHECKS)
+    return place(study) > 0 and (place(study) <= CHECKS or not has_as_many(telling(study), CHECKS + 1))
+
+
+def has_as_many(trials: Iterator[Trial], count: int) -> bool:
+    """Whether there are so many; looks no further, for histories are long and this is asked at every ask."""
+    return sum(1 for _ in islice(trials, count)) == count
 
 
 def in_environment(study: Study, fitted: Model, outlook: Outlook, point: Point, seed: int) -> Point:

@@ -118,10 +118,13 @@ def finished(study: Study) -> list[Trial]:
     return [trial for trial in study.trials if trial.state.finished and not trial.excluded]
 
 
-def telling(study: Study) -> list[Trial]:
+def telling(study: Study) -> Iterator[Trial]:
     """The finished trials that say something of every objective, or that they failed; comparisons need no more."""
     values = [objective for objective in study.objectives if objective.by == "value"]
-    return [trial for trial in finished(study) if all(trial.score(objective) is not None for objective in values)]
+    for trial in study.trials:
+        known = trial.state.finished and not trial.excluded
+        if known and all(trial.score(objective) is not None for objective in values):
+            yield trial
 
 
 def running(study: Study) -> list[Params]:

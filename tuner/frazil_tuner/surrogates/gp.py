@@ -45,7 +45,7 @@ AFRESH = 5
 seldom.
 """
 
-MOST_FITTED = 160
+MOST_FITTED = 128
 """Observations from which hyperparameters are learned; beyond, half of them are the best, the rest spread evenly."""
 
 CACHED = 60_000
@@ -175,7 +175,7 @@ def most_probable(likelihood: Likelihood, d: int, start: Mapping[str, Any]) -> H
         return -(value + prior), -(slope + pull)
 
     starts = _starts(d, start, start.get("observations", likelihood.size))
-    limits = {"maxiter": 50 if len(starts) > 1 else 12, "ftol": 1e-6, "gtol": 1e-2}
+    limits = {"maxiter": 50 if len(starts) > 1 else 8, "ftol": 1e-6, "gtol": 1e-2}
     fits = [
         minimize(loss, np.clip(at, *bounds.T), jac=True, method="L-BFGS-B", bounds=bounds, options=limits)
         for at in starts
