@@ -307,6 +307,17 @@ class TestEarlierStudies:
         assert start.why["phase"] == "fallback"
 
 
+def test_a_trial_that_lost_a_comparison_is_not_recommended_while_another_never_did() -> None:
+    crowd = [{"x": 0.3 + i / 100, "y": 0.6} for i in range(8)]
+    points = [{"x": 0.9, "y": 0.1}, {"x": 0.5, "y": 0.5}, *crowd]
+    trials = tuple(Trial(i, p, COMPLETED) for i, p in enumerate(points))
+    rankings = ((1, 0), *((2, i) for i in range(3, 10)), (2, 1))
+    study = Study(Definition(SPACE, (Objective("taste", by="comparison"),)), trials, rankings=rankings)
+    recommendation = Bayes().recommend(study)
+    assert recommendation is not None
+    assert recommendation.number == 2
+
+
 def test_cost_weighs_by_its_logarithm() -> None:
     points = list(SPACE.grid(5))
     trials = tuple(

@@ -11,7 +11,7 @@ import numpy as np
 from .base import Continue, Recommendation, Suggestion
 from .domain import Point, domain_of
 from .model_free import best_trained, full_grant, go_on
-from .modelling import Risk, has_something_to_model, model, outlook_of, running, scenarios_of, telling
+from .modelling import Risk, has_something_to_model, model, outlook_of, running, scenarios_of, telling, unbeaten
 from .options import option
 from .scope import ANY_STUDY, Scope
 from .sobol import sobol_starts
@@ -191,7 +191,7 @@ class Bayes:
         outlook = outlook_of(
             study, fitted, study.definition.seed, beta=self.beta, risk=Risk(self.risk, self.risk_level)
         )
-        trials = fitted.objectives[0].seen.trials
+        trials = unbeaten(study, fitted.objectives[0].seen.trials)
         if not trials:
             return None
         from ..acquisition import merit

@@ -6,7 +6,7 @@ Importing this imports no torch; fitting does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +153,16 @@ def compared(study: Study) -> Seen:
     nothing = np.zeros(len(trials))
     X = study.space.encode_many([trial.params for trial in trials])
     return Seen(trials, X, nothing, nothing, Taming(0.0, 1.0, 0.0, 1.0))
+
+
+def unbeaten(study: Study, trials: Sequence[Trial]) -> Sequence[Trial]:
+    """The trials that no comparison puts below another; all of them where there are no comparisons, or every one lost.
+
+    A model smooths utilities, and may think less of the best of a crowd, whose neighbours have lost to it, than of a
+    trial far from it.
+    """
+    beaten = {number for ranking in study.rankings for number in ranking[1:]}
+    return [trial for trial in trials if trial.number not in beaten] or trials
 
 
 # ── the choice of a surrogate ────────────────────────────────────────────────────────────────────────────────────────
