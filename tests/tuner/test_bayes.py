@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from frazil_tuner.policies.modelling import (
     observe,
     outlook_of,
     running,
+    unbeaten,
 )
 from frazil_tuner.policies.sobol import Sobol
 from frazil_tuner.space import Space
@@ -308,14 +310,23 @@ class TestEarlierStudies:
 
 
 def test_a_trial_that_lost_a_comparison_is_not_recommended_while_another_never_did() -> None:
-    crowd = [{"x": 0.3 + i / 100, "y": 0.6} for i in range(8)]
-    points = [{"x": 0.9, "y": 0.1}, {"x": 0.5, "y": 0.5}, *crowd]
-    trials = tuple(Trial(i, p, COMPLETED) for i, p in enumerate(points))
-    rankings = ((1, 0), *((2, i) for i in range(3, 10)), (2, 1))
-    study = Study(Definition(SPACE, (Objective("taste", by="comparison"),)), trials, rankings=rankings)
-    recommendation = Bayes().recommend(study)
-    assert recommendation is not None
-    assert recommendation.number == 2
+    crowd = [{"x": 0.3 + i / 100, "y": 0.6} for i in range(9)]
+    trials = tuple(Trial(i, p, COMPLETED) for i, p in enumerate([{"x": 0.9, "y": 0.1}, *crowd]))
+    beats_the_crowd = tuple((0, i) for i in range(1, 10) if i != 5)
+    study = Study(Definition(SPACE, (Objective("taste", by="comparison"),)), trials)
+    before, after = (
+        Bayes().recommend(replace(study, rankings=rankings))
+        for rankings in (beats_the_crowd, (*beats_the_crowd, (5, 0)))
+    )
+    assert before is not None
+    assert after is not None
+    assert (before.number, after.number) == (0, 5)
+
+
+def test_where_every_trial_has_lost_each_may_be_recommended() -> None:
+    trials = tuple(Trial(i, {"x": i / 3, "y": 0.5}, COMPLETED) for i in range(3))
+    circle = replace(grid_study(), trials=trials, rankings=((0, 1), (1, 2), (2, 0)))
+    assert unbeaten(circle, trials) == trials
 
 
 def test_cost_weighs_by_its_logarithm() -> None:
