@@ -309,6 +309,15 @@ class TestEarlierStudies:
         assert start.why["phase"] == "fallback"
 
 
+def test_absurd_derivatives_are_borne() -> None:
+    trials = tuple(
+        Trial(t.number, t.params, COMPLETED, values=t.values, gradients={"loss": {"x": (-1) ** t.number * 1e150}})
+        for t in grid_study(8).trials
+    )
+    (start,) = suggest(Study(grid_study().definition, trials))
+    assert start.why["surrogate"] == "derivatives"
+
+
 def test_a_trial_that_lost_a_comparison_is_not_recommended_while_another_never_did() -> None:
     crowd = [{"x": 0.3 + i / 100, "y": 0.6} for i in range(9)]
     trials = tuple(Trial(i, p, COMPLETED) for i, p in enumerate([{"x": 0.9, "y": 0.1}, *crowd]))

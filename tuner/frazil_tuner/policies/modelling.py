@@ -27,6 +27,9 @@ MOST_EXACT = 300
 MOST_PENDING = 400
 """Unfinished configurations that are imagined: the latest of them."""
 
+STEEPEST = 1e6
+"""Slopes beyond so many deviations of the outcomes along an edge of the cube count as so much."""
+
 LEAST_BENT = 6
 """Observations from which on the scale of outcomes is chosen."""
 
@@ -396,8 +399,10 @@ def _slopes(study: Study, seen: Seen, quantity: Quantity) -> Slopes | None:
     if not told:
         return None
     rows, columns, slopes = (np.array(part) for part in zip(*told, strict=True))
-    scale = quantity.sign * seen.taming.slope(seen.scores)[rows]
-    return Slopes(torch.from_numpy(rows), torch.from_numpy(columns), torch.from_numpy(slopes * scale))
+    with np.errstate(over="ignore"):
+        steep = slopes * (quantity.sign * seen.taming.slope(seen.scores)[rows])
+    believable = torch.from_numpy(np.clip(steep, -STEEPEST, STEEPEST))
+    return Slopes(torch.from_numpy(rows), torch.from_numpy(columns), believable)
 
 
 def _rankings(study: Study, seen: Seen) -> tuple[Any, ...]:
