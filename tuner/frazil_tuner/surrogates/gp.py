@@ -32,7 +32,7 @@ LEAST_SIGNAL, MOST_SIGNAL = 1e-4, 1e4
 columns act on their own only where that explains much.
 """
 
-NOISE_CENTRE, NOISE_SPREAD = -6.0, 2.0
+NOISE_CENTRE, NOISE_SPREAD = -6.0, 2.5
 LEAST_NOISE, MOST_NOISE = 1e-8, 1e1
 """Noise variances in units of the outcomes' variance: log σ² ~ N(NOISE_CENTRE, NOISE_SPREAD²), so little unless much
 speaks for it.
@@ -146,7 +146,7 @@ def whitened(factor: Floats, columns: Floats) -> Floats:
 def log_prior(theta: Floats) -> tuple[float, Floats]:
     """Log density of the dimension-scaled prior at the logarithms θ (d + 3,), up to a constant, and its slope.
 
-    ℓ_j ~ LogNormal(½ log d - ¼, 1),   A ~ LogNormal(-1, 1),   B ~ LogNormal(-3, 1),   σ² ~ LogNormal(-6, 2)
+    ℓ_j ~ LogNormal(½ log d - ¼, 1),   A ~ LogNormal(-1, 1),   B ~ LogNormal(-3, 1),   σ² ~ LogNormal(-6, 2.5)
 
     Scaled with the dimension as in Hvarfner, Hellsten and Nardi 2024, but narrower: under their wide prior a column
     that matters little so far is taken for flat, and the search sticks to the border of the cube.
