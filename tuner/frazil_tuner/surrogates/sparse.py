@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LENGTH_CENTRE, LENGTH_SPREAD = 0.4, 1.3
 """log ℓ ~ N(LENGTH_CENTRE, LENGTH_SPREAD²), however many columns there are."""
 
+NOISE_SPREAD = 2.0
+"""Narrower than in `gp`: among many columns noise is too easy an explanation of what a few of them do."""
+
 LIMITS = {"maxiter": 50, "ftol": 1e-6, "gtol": 1e-3}
 
 
@@ -40,7 +43,7 @@ class Sparse:
 def _most_probable(likelihood: gp.Likelihood, d: int, start: Mapping[str, Any]) -> Hyperparameters:
     """From where an earlier fit ended, or from the prior's median."""
     centre = np.array([LENGTH_CENTRE] * d + [gp.JOINT_CENTRE, gp.ADDITIVE_CENTRE, gp.NOISE_CENTRE])
-    spread = np.array([LENGTH_SPREAD] * d + [gp.SIGNAL_SPREAD, gp.SIGNAL_SPREAD, gp.NOISE_SPREAD])
+    spread = np.array([LENGTH_SPREAD] * d + [gp.SIGNAL_SPREAD, gp.SIGNAL_SPREAD, NOISE_SPREAD])
     signal = [gp.LEAST_SIGNAL, gp.MOST_SIGNAL]
     bounds = np.log([[gp.SHORTEST, gp.LONGEST]] * d + [signal, signal, [gp.LEAST_NOISE, gp.MOST_NOISE]])
 
