@@ -2,12 +2,13 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+DATA ?= ../shared/data
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PINS := pyproject.toml clients/python/pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check fmt bench bench-regret bench-latency bench-transfer openapi
+.PHONY: help demo serve test check fmt bench bench-regret bench-latency bench-transfer bench-freeze-thaw openapi
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -49,6 +50,9 @@ bench-latency: .venv/dev.installed  ## CPU seconds and memory of an ask beside s
 
 bench-transfer: .venv/dev.installed  ## what earlier studies are worth, and what a misleading one costs
 	@$(BIN)/python benchmarks/transfer.py
+
+bench-freeze-thaw: .venv/dev.installed  ## who gets the next epoch, on the curves below DATA, beside Optuna's pruners and others
+	@$(BIN)/python benchmarks/freeze_thaw.py --data $(DATA)
 
 # `.venv/demo.installed` is what the demo needs, `.venv/dev.installed` all of it. torch comes first and by itself: it is by
 # far the largest, and a machine that offers its own build of it is asked for nothing else.
