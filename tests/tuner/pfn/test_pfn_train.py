@@ -12,6 +12,7 @@ import torch
 
 from frazil_tuner.pfn import evaluate
 from frazil_tuner.pfn.configs import CONFIGS, OUTCOMES, SCORES, Shape, Stage
+from frazil_tuner.pfn.muon import orthogonal
 from frazil_tuner.pfn.network import Network
 from frazil_tuner.pfn.priors.draws import Draws
 from frazil_tuner.pfn.priors.tables import Table
@@ -22,7 +23,7 @@ CPU = torch.device("cpu")
 SHAPE = Shape("curve", 32, 64, 2, 2, replace(SCORES, bins=50), identity=8)
 TINY = replace(
     CONFIGS["curve-small"], shape=SHAPE, stages=(Stage(0.0, {16: 0.5, 32: 0.5}), Stage(0.5, {32: 1.0})), tokens=512,
-    rate=5e-3,
+    rate=1e-2,
 )  # fmt: skip
 
 
@@ -180,3 +181,15 @@ def test_draws_are_named_by_step_and_seed_alone():
     one = drawn(TINY, prior_of(TINY, None), 7, 0.0, generator)
     Draws(generator).uniform(100)
     assert torch.equal(drawn(TINY, prior_of(TINY, None), 7, 0.0, generator).target, one.target)
+
+
+def test_an_orthogonal_update_has_the_directions_of_the_gradient_and_singular_values_near_one():
+    gradients = torch.randn(3, 24, 40, generator=torch.Generator().manual_seed(0))
+    for matrices in (gradients, gradients.mT):
+        update = orthogonal(matrices)
+        u, _, v = torch.linalg.svd(matrices, full_matrices=False)
+        inner = u.mT @ update @ v.mT
+        singular = torch.diagonal(inner, dim1=1, dim2=2)
+        assert singular.min() > 0.6
+        assert singular.max() < 1.3
+        assert (inner - torch.diag_embed(singular)).abs().max() < 1e-3
