@@ -14,17 +14,14 @@ from frazil_tuner.pfn import evaluate
 from frazil_tuner.pfn.configs import CONFIGS, OUTCOMES, SCORES, Shape, Stage
 from frazil_tuner.pfn.muon import orthogonal
 from frazil_tuner.pfn.network import Network
-from frazil_tuner.pfn.priors.draws import Draws
 from frazil_tuner.pfn.priors.tables import Table
-from frazil_tuner.pfn.train import Progress, by_steps, by_time, drawn, learn, loss_of, prior_of, rate, train, trainee
+from frazil_tuner.pfn.train import Progress, Stream, by_steps, by_time, learn, loss_of, prior_of, rate, train, trainee
 from frazil_tuner.pfn.weights import Damaged, load, read, shipped, store, write_manifest
 
 CPU = torch.device("cpu")
 SHAPE = Shape("curve", 32, 64, 2, 2, replace(SCORES, bins=50), identity=8)
-TINY = replace(
-    CONFIGS["curve-small"], shape=SHAPE, stages=(Stage(0.0, {16: 0.5, 32: 0.5}), Stage(0.5, {32: 1.0})), tokens=512,
-    rate=1e-2,
-)  # fmt: skip
+STAGES = (Stage(0.0, {16: 0.5, 32: 0.5}), Stage(0.5, {32: 1.0}))
+TINY = replace(CONFIGS["curve-small"], shape=SHAPE, stages=STAGES, tokens=512, portion=2, rate=1e-2)
 
 
 def losses(folder):
@@ -46,11 +43,11 @@ def ticking():
 def test_sixty_steps_make_the_surprise_smaller(kind):
     shape = SHAPE if kind == "curve" else replace(SHAPE, kind="static", grid=replace(OUTCOMES, bins=50))
     config = replace(TINY, shape=shape)
-    prior, generator, one = prior_of(config, None), torch.Generator(), trainee(config, CPU)
-    frozen = drawn(config, prior, 10_000, 1.0, generator)
+    stream, one = Stream(config, prior_of(config, None), CPU), trainee(config, CPU)
+    frozen = stream.at(10_000, 1.0)
     before = float(loss_of(one.network, frozen, 0, False)[0].detach())
     for step in range(60):
-        learn(one, drawn(config, prior, step, step / 60, generator), step, rate(config, step / 60), False)
+        learn(one, stream.at(step, step / 60), step, rate(config, step / 60), False)
     assert float(loss_of(one.network, frozen, 0, False)[0].detach()) < before - 0.15
 
 
@@ -85,7 +82,7 @@ def test_the_learning_rate_rises_and_then_falls_to_zero():
 
 def test_gradients_that_are_not_finite_change_nothing():
     one = trainee(TINY, CPU)
-    tasks = drawn(TINY, prior_of(TINY, None), 0, 0.0, torch.Generator())
+    tasks = Stream(TINY, prior_of(TINY, None), CPU).at(0, 0.0)
     broken = replace(tasks, context=replace(tasks.context, y=tasks.context.y * torch.nan))
     before = {name: tensor.clone() for name, tensor in one.network.state_dict().items()}
     learn(one, broken, 0, 1e-2, False)
@@ -96,15 +93,15 @@ def test_gradients_that_are_not_finite_change_nothing():
 
 def test_bfloat16_gives_about_the_same_loss():
     one = trainee(TINY, CPU)
-    tasks = drawn(TINY, prior_of(TINY, None), 0, 0.0, torch.Generator())
+    tasks = Stream(TINY, prior_of(TINY, None), CPU).at(0, 0.0)
     exact, rough = (float(loss_of(one.network, tasks, 0, bf16)[0].detach()) for bf16 in (False, True))
     assert rough == pytest.approx(exact, abs=0.05)
 
 
 def test_contexts_grow_with_the_stages():
-    prior, generator = prior_of(TINY, None), torch.Generator()
-    early = {drawn(TINY, prior, step, 0.0, generator).context.y.shape for step in range(12)}
-    late = {drawn(TINY, prior, step, 0.6, generator).context.y.shape for step in range(4)}
+    stream = Stream(TINY, prior_of(TINY, None), CPU)
+    early = {stream.at(step, 0.0).context.y.shape for step in range(24)}
+    late = {stream.at(step, 0.6).context.y.shape for step in range(24, 28)}
     assert early == {(32, 16), (16, 32)}
     assert late == {(16, 32)}
 
@@ -177,10 +174,11 @@ def test_evaluation_asks_for_the_last_epoch_of_every_curve_in_the_context():
 
 
 def test_draws_are_named_by_step_and_seed_alone():
-    generator = torch.Generator()
-    one = drawn(TINY, prior_of(TINY, None), 7, 0.0, generator)
-    Draws(generator).uniform(100)
-    assert torch.equal(drawn(TINY, prior_of(TINY, None), 7, 0.0, generator).target, one.target)
+    stream, other = (Stream(TINY, prior_of(TINY, None), CPU) for _ in range(2))
+    seen = [stream.at(step, 0.0).target for step in range(8)]
+    assert torch.equal(other.at(7, 0.0).target, seen[7])
+    assert torch.equal(other.at(2, 0.0).target, seen[2])
+    assert not any(torch.equal(seen[2], seen[step]) for step in (1, 3, 4))
 
 
 def test_an_orthogonal_update_has_the_directions_of_the_gradient_and_singular_values_near_one():

@@ -41,7 +41,8 @@ class Stage:
 @dataclass(frozen=True, slots=True)
 class Config:
     """A network and its training: `tokens` observations and half as many questions in each step, whatever the length
-    of the contexts. Contexts of the shortest length are padded, from 1 observation on; longer ones are full.
+    of the contexts. Contexts of the shortest length are padded, from 1 observation on; longer ones are full. The tasks
+    of `portion` steps are drawn at once: drawing is a thousand small operations, whatever the number of tasks.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Config:
     warmup: float = 0.03
     weight_decay: float = 0.01
     real: float = 0.25
+    portion: int = 8
     stored: Literal["float32", "bfloat16"] = "float32"
     seed: int = 1
 

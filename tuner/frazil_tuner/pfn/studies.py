@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -24,12 +25,16 @@ UNSEEN = -1
 
 class _Batch:
     def to(self, device: torch.device | str) -> Self:
-        moved = {field.name: _moved(getattr(self, field.name), device) for field in fields(self)}  # type: ignore[arg-type]
-        return replace(self, **moved)  # type: ignore[type-var]
+        return self._each(lambda tensor: tensor.to(device))
 
+    def part(self, start: int, stop: int) -> Self:
+        """The studies from `start` to before `stop`."""
+        return self._each(lambda tensor: tensor[start:stop])
 
-def _moved(value: Tensor | None, device: torch.device | str) -> Tensor | None:
-    return None if value is None else value.to(device)
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        changed = {name: None if tensor is None else change(tensor) for name, tensor in tensors.items()}
+        return replace(self, **changed)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +70,13 @@ class Queries(_Batch):
 
 
 @dataclass(frozen=True, slots=True)
-class Tasks(_Batch):
+class Tasks:
     """Studies with the answers `target` (B, m): what a prior draws and a network learns from."""
 
     context: Context
     queries: Queries
     target: Tensor
+
+    def part(self, start: int, stop: int) -> Tasks:
+        """The studies from `start` to before `stop`."""
+        return Tasks(self.context.part(start, stop), self.queries.part(start, stop), self.target[start:stop])

@@ -124,14 +124,29 @@ def _optimizers(network: Network, weight_decay: float) -> tuple[torch.optim.Opti
     return Muon(stacks, lr=1e-3), torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=True)
 
 
-def drawn(config: Config, prior: Prior, step: int, share: float, generator: torch.Generator) -> Tasks:
-    """The tasks of a step: their length by the stage that the training is in."""
-    stage = [stage for stage in config.stages if stage.since <= share][-1]
-    chance = random.Random(config.seed * 1_000_003 + step)  # noqa: S311
-    (length,) = chance.choices(list(stage.lengths), list(stage.lengths.values()))
-    generator.manual_seed(chance.getrandbits(48))
-    shortest = length == min(stage.lengths)
-    return prior(Draws(generator), max(1, config.tokens // length), length, max(1, length // 2), shortest)
+class Stream:
+    """The tasks of every step, drawn `portion` steps at a time; their length by the stage that the training is in."""
+
+    def __init__(self, config: Config, prior: Prior, device: torch.device) -> None:
+        self.config, self.prior = config, prior
+        self.generator = torch.Generator(device=device)
+        self.portion: Tasks | None = None
+        self.number = -1
+
+    def at(self, step: int, share: float) -> Tasks:
+        number, index = divmod(step, self.config.portion)
+        if number != self.number or self.portion is None:
+            self.portion, self.number = self._drawn(number, share), number
+        count = len(self.portion.target) // self.config.portion
+        return self.portion.part(index * count, (index + 1) * count)
+
+    def _drawn(self, number: int, share: float) -> Tasks:
+        stage = [stage for stage in self.config.stages if stage.since <= share][-1]
+        chance = random.Random(self.config.seed * 1_000_003 + number)  # noqa: S311
+        (length,) = chance.choices(list(stage.lengths), list(stage.lengths.values()))
+        self.generator.manual_seed(chance.getrandbits(48))
+        count = self.config.portion * max(1, self.config.tokens // length)
+        return self.prior(Draws(self.generator), count, length, max(1, length // 2), length == min(stage.lengths))
 
 
 def learn(one: Trainee, tasks: Tasks, step: int, learning_rate: float, bf16: bool) -> tuple[Tensor, Tensor]:
@@ -180,13 +195,13 @@ def compile_parts(network: Network) -> None:
     network.finish = torch.compile(network.finish, dynamic=False)
 
 
-def prepare(one: Trainee, config: Config, prior: Prior, generator: torch.Generator, bf16: bool) -> str:
+def prepare(one: Trainee, tasks: Tasks, bf16: bool) -> str:
     """Compile, if that works within COMPILE_SECONDS, else do without; a word on how it went."""
     plain = one.network.project, one.network.finish
     compile_parts(one.network)
     try:
         with _within(COMPILE_SECONDS):
-            torch.autograd.backward(loss_of(one.network, drawn(config, prior, 0, 0.0, generator), 0, bf16)[0])
+            torch.autograd.backward(loss_of(one.network, tasks, 0, bf16)[0])
             _ = float(one.network.logits.bias.grad.sum())  # type: ignore[union-attr]  # waits for the device
     except Exception as reason:  # noqa: BLE001  whatever a compiler may raise, training goes on without it
         one.network.project, one.network.finish = plain
@@ -290,10 +305,10 @@ def train(
     bf16 = device.type == "cuda"
     tables = [table for table in load_tables(data) if not table.held_out] if data else []
     prior = prior_of(config, pool(tables, device) if tables else None)
-    generator = torch.Generator(device=device)
+    stream = Stream(config, prior, device)
     one = trainee(config, device)
     progress = _restored(one, folder, device)
-    words = prepare(one, config, prior, generator, bf16) if compiled else "eager"
+    words = prepare(one, stream.at(0, 0.0), bf16) if compiled else "eager"
     facts = {"device": _device_name(device), "torch": torch.__version__, "compiled": words,
              "tables": sorted({table.name for table in tables})}  # fmt: skip
     journal = Journal(folder, config)
@@ -302,7 +317,7 @@ def train(
     progress = replace(progress, spent=already + ready, prepared=progress.prepared + ready)
     kept = progress.spent
     while (share := course(progress)) < 1.0 and not stopped():
-        tasks = drawn(config, prior, progress.step, share, generator)
+        tasks = stream.at(progress.step, share)
         loss, logits = learn(one, tasks, progress.step, rate(config, share), bf16)
         journal.add(tasks.context.y.shape[1], loss)
         progress = _advanced(progress, one.network, tasks, already + clock() - began)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 
 import torch
-from torch import Tensor
 
 from ..configs import Config
 from ..studies import Tasks
@@ -29,21 +29,14 @@ def prior_of(config: Config, tables: Pool | None) -> Prior:
         runs = sum(runs_for(length))
         curves = draw_curves(draws, batch - real, runs, least_steps(length))
         if tables is not None and real:
-            curves = joined(curves, draw_real(draws, tables, real, runs))
+            curves = mixed(draws, curves, draw_real(draws, tables, real, runs))
         return observe(draws, curves, length, questions, padded)
 
     return draw
 
 
-def joined(one: Curves, two: Curves) -> Curves:
-    def both(first: Tensor, second: Tensor) -> Tensor:
-        return torch.cat([first, second])
-
-    return Curves(
-        both(one.x, two.x),
-        both(one.active, two.active),
-        both(one.y, two.y),
-        both(one.t, two.t),
-        both(one.steps, two.steps),
-        both(one.moments, two.moments),
-    )
+def mixed(draws: Draws, one: Curves, two: Curves) -> Curves:
+    """The tasks of both, in random order."""
+    order = draws.uniform(len(one.y) + len(two.y)).argsort()
+    pairs = {field.name: (getattr(one, field.name), getattr(two, field.name)) for field in fields(Curves)}
+    return Curves(**{name: torch.cat(pair)[order] for name, pair in pairs.items()})
