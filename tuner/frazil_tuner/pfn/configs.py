@@ -59,7 +59,7 @@ class Config:
 
 
 SCORES = Grid(0.0, 1.0, 1000)
-OUTCOMES = Grid(-5.0, 5.0, 500, tails=1.0)
+OUTCOMES = Grid(-6.0, 6.0, 600, tails=2.0)
 
 CURVE_STAGES = (
     Stage(0.0, {128: 0.5, 256: 0.5}),

@@ -396,7 +396,6 @@ def main() -> None:
     device = torch.device(name)
     config = CONFIGS[options.config]
     config = fitted(config, options.tokens or (config.tokens if device.type == "cuda" else 4096))
-    torch.set_float32_matmul_precision("high")
     stop: list[int] = []
     with suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))

@@ -20,6 +20,9 @@ from .draws import Draws, Nets, bent, inputs, nets, relevance, shuffled
 
 FEATURES = 256
 
+WILDEST = 14.0
+"""Deviations beyond which an answer is no farther: with two observations there is no limit to what the third may be."""
+
 KNEE = 10.0
 """Spreads from the centre up to which an outcome is left alone; the same as in `frazil_tuner.numerics`."""
 
@@ -40,7 +43,7 @@ def draw_studies(draws: Draws, batch: int, length: int, questions: int, padded: 
     y, target = standardised(observed[:, :length], answers, present)
     x, active = shuffled(draws, x, active)
     context = Context(x[:, :length], y, active, present)
-    return Tasks(context, Queries(x[:, length:], noiseless=noiseless), target)
+    return Tasks(context, Queries(x[:, length:], noiseless=noiseless), target.clamp(-WILDEST, WILDEST))
 
 
 def _present(draws: Draws, batch: int, length: int) -> Tensor:
