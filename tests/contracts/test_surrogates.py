@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from frazil_tuner.surrogates import SURROGATES, Belief, Evidence, FitFailed, Slopes, Surrogate
+from frazil_tuner.surrogates.fidelity import FIDELITY_SURROGATES
 from frazil_tuner.surrogates.selection import rows_of
 
 
@@ -269,6 +270,48 @@ class TestPairwise(SurrogateContract):
         return replace(evidence, y=torch.zeros_like(evidence.y), rankings=(ranking,) if len(ranking) > 1 else ())
 
 
+class FidelityContract(OutcomeContract):
+    """The last column is the share of a resource; the first may be unordered."""
+
+    @property
+    def surrogate(self) -> Surrogate:
+        return FIDELITY_SURROGATES[self.name]
+
+    def evidence(self, n: int, unordered: tuple[int, ...] = (), d: int = 2) -> Evidence:
+        return super().evidence(n, (0,) if unordered else (), d)
+
+    def complete(self, evidence: Evidence) -> Evidence:
+        X, shares = evidence.X.clone(), torch.tensor([1.0, 1 / 9, 1 / 3], dtype=torch.float64)
+        X[:, -1] = shares[torch.arange(len(X)) % 3]
+        y = standard(function(X)) if evidence.y.unique().numel() > 2 else evidence.y
+        return replace(evidence, X=X, y=y)
+
+
+class TestLinearTruncated(FidelityContract):
+    name = "linear_truncated"
+
+
+class TestDownsampling(FidelityContract):
+    name = "downsampling"
+
+
+class TestExponentialDecay(FidelityContract):
+    name = "exponential_decay"
+
+
+class TestAutoregressive(FidelityContract):
+    name = "autoregressive"
+
+
+class TestNonlinearAutoregressive(FidelityContract):
+    name = "nonlinear_autoregressive"
+
+
+class TestCoregional(FidelityContract):
+    name = "coregional"
+
+
 def test_every_surrogate_is_held_to_the_contract() -> None:
     suites = [*OutcomeContract.__subclasses__(), TestPairwise]
-    assert sorted(suite.name for suite in suites) == sorted(SURROGATES)
+    assert sorted(suite.name for suite in suites if suite is not FidelityContract) == sorted(SURROGATES)
+    assert sorted(suite.name for suite in FidelityContract.__subclasses__()) == sorted(FIDELITY_SURROGATES)
