@@ -63,6 +63,22 @@ def test_quantiles_invert_the_distribution_function(belief):
         assert torch.allclose(belief.cdf(at), torch.full((6,), level).double(), atol=1e-6)
 
 
+def test_intervals_hold_their_mass_and_no_more_than_two_bins_besides(belief):
+    for mass in (0.5, 0.9):
+        low, high = belief.interval(mass)
+        held = belief.cdf(high) - belief.cdf(low)
+        assert (held >= mass - 1e-6).all()
+        assert (held <= mass + 2 * belief.p.max(-1).values + 1e-6).all()
+
+
+def test_the_worst_score_lies_in_the_interval_of_who_expects_it():
+    p = torch.full((1, 40), 0.005 / 39).double()
+    p[0, 0] = 0.995
+    low, high = Bars(GRIDS[0], p).interval(0.9)
+    assert low == 0
+    assert high == pytest.approx(1 / 40)
+
+
 def test_draws_follow_the_belief_and_their_generator(belief):
     drawn = belief.sample(20_000, torch.Generator().manual_seed(1))
     assert drawn.shape == (20_000, 6)

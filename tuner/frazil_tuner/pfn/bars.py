@@ -96,6 +96,18 @@ class Bars:
         share = ((levels * total[..., -1] - before) / mass).clamp(0.0, 1.0)
         return self._at_share(share, index)
 
+    def interval(self, mass: float) -> tuple[Tensor, Tensor]:
+        """The central interval that holds at least `mass`: its ends (...) and (...).
+
+        Without tails it consists of whole bins: what is believed of a diverged run, a score of exactly 0, lies
+        somewhere in the first.
+        """
+        low, high = self.quantile(0.5 - 0.5 * mass), self.quantile(0.5 + 0.5 * mass)
+        if self.grid.tails:
+            return low, high
+        edges = self.grid.edges(self.p)
+        return edges[self.grid.index(low)], edges[self.grid.index(high) + 1]
+
     def expected_improvement(self, best: Tensor) -> Tensor:
         """E[max(Y - best, 0)] at best (...).
 

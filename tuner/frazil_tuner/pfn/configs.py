@@ -71,15 +71,15 @@ STATIC_STAGES = (Stage(0.0, {64: 0.6, 128: 0.4}), Stage(0.3, {64: 0.4, 128: 0.3,
 CONFIGS: Mapping[str, Config] = {
     config.name: config
     for config in (
-        Config("curve-small", Shape("curve", 128, 384, 6, 4, SCORES), CURVE_STAGES, tokens=32768, rate=5e-3),
+        Config("curve-small", Shape("curve", 128, 384, 6, 4, SCORES), CURVE_STAGES, tokens=32768, rate=4e-3),
         Config(
             "curve-large",
             Shape("curve", 384, 1024, 6, 6, SCORES, identity=64),
             CURVE_STAGES,
             tokens=32768,
-            rate=2.5e-3,
+            rate=2e-3,
             stored="bfloat16",
         ),
-        Config("static-small", Shape("static", 128, 384, 6, 4, OUTCOMES), STATIC_STAGES, tokens=32768, rate=5e-3),
+        Config("static-small", Shape("static", 128, 384, 6, 4, OUTCOMES), STATIC_STAGES, tokens=32768, rate=4e-3),
     )
 }

@@ -107,7 +107,7 @@ def _score(network: Network, table: Table, n: int, question: Question, device: t
     mean = belief.mean()[0].cpu()
     seconds = time.perf_counter() - began
     target = question.target.to(device)[None]
-    place = belief.cdf(target)
+    low, high = belief.interval(0.9)
     return Score(
         table=table.name,
         family=table.family,
@@ -115,7 +115,7 @@ def _score(network: Network, table: Table, n: int, question: Question, device: t
         log_density=float(belief.log_density(target).mean()),
         mse=float((mean - question.target).square().mean()),
         mse_last=float((question.last - question.target).square().mean()),
-        covered=float(((place - 0.5).abs() <= 0.45).float().mean()),
+        covered=float(((low <= target) & (target <= high)).float().mean()),
         seconds=seconds,
     )
 

@@ -272,9 +272,12 @@ class Journal:
 
 def coverage(config: Config, tasks: Tasks, logits: Tensor) -> dict[str, float]:
     """Shares of the answers within the central 50 % and 90 % of what was believed."""
-    place = bars(config.shape.grid, logits).cdf(tasks.target)
-    inside = {"in_50": (place - 0.5).abs() <= 0.25, "in_90": (place - 0.5).abs() <= 0.45}
-    return {name: round(float(answer.float().mean()), 4) for name, answer in inside.items()}
+    belief = bars(config.shape.grid, logits)
+    shares = {}
+    for name, mass in (("in_50", 0.5), ("in_90", 0.9)):
+        low, high = belief.interval(mass)
+        shares[name] = round(float(((low <= tasks.target) & (tasks.target <= high)).float().mean()), 4)
+    return shares
 
 
 def _show(name: str, entry: Mapping[str, Any]) -> None:
