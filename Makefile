@@ -8,7 +8,7 @@ PINS := pyproject.toml clients/python/pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check fmt bench bench-regret bench-latency bench-transfer bench-freeze-thaw openapi
+.PHONY: help demo serve test check fmt bench bench-regret bench-latency bench-transfer bench-freeze-thaw bench-predict openapi
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -50,6 +50,9 @@ bench-latency: .venv/dev.installed  ## CPU seconds and memory of an ask beside s
 
 bench-transfer: .venv/dev.installed  ## what earlier studies are worth, and what a misleading one costs
 	@$(BIN)/python benchmarks/transfer.py
+
+bench-predict: .venv/dev.installed  ## how well models of learning curves foretell the real ones below DATA (minutes)
+	@$(BIN)/python benchmarks/predict.py --data $(DATA)
 
 bench-freeze-thaw: .venv/dev.installed  ## who gets the next epoch, on the curves below DATA, beside Optuna's pruners and others
 	@$(BIN)/python benchmarks/freeze_thaw.py --data $(DATA)
