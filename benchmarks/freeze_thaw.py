@@ -6,7 +6,7 @@
 Regret × 1000 of the configuration that is recommended after so many epochs in all: (its loss at the last epoch - the
 lowest in the table) / (L0 - the lowest), L0 being the median loss before training, and the loss of a diverged run;
 with `--summary best` the lowest loss on the way takes the place of the last one. Ours recommend as they do to users;
-of other tools it is the best trial that ran to the end, before there is one the best of those trained longest.
+of other tools it is the trial whose newest loss is the lowest, which suits them better than Optuna's `best_trial`.
 
 Other tools search the unit cube (logarithmic where the table's parameters are), are moved to the nearest free
 candidate, hear of every epoch, and pay for every epoch they used. Their runs are kept below `.venv/bench`; ours run

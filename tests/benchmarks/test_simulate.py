@@ -7,6 +7,7 @@ import pickle
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -37,7 +38,7 @@ SPACE = Space.from_json(
     ]
 )
 BUDGET = 240
-TAKING_STEPS: Mapping[str, Mapping[str, Any]] = {"asha": {}, "random": {}}
+TAKING_STEPS: Mapping[str, Mapping[str, Any]] = {"asha": {}, "hyperband": {}, "bohb": {}, "random": {}}
 """The policies that are played out here, each with options that make it decide often."""
 
 
@@ -53,6 +54,7 @@ def world(candidates: int = 60, steps: int = 12, seed: int = 0, *, costs: bool =
     return World(definition, {"loss": losses}, rng.uniform(0.5, 2.0, candidates) if costs else None)
 
 
+@cache
 def told(name: str, workers: int = 1, seed: int = 0, **more: Any) -> Story:
     given = world(**more)
     policy = build({"name": name, **TAKING_STEPS[name]}, given.definition)
@@ -101,7 +103,7 @@ class TestEveryPolicy:
         assert len(set(candidates)) == len(candidates)
 
     def test_the_same_seed_gives_the_same_story_and_another_a_different_one(self, name: str, workers: int) -> None:
-        assert told(name, workers).legs == told(name, workers).legs != told(name, workers, seed=1).legs
+        assert told(name, workers).legs == told.__wrapped__(name, workers).legs != told(name, workers, seed=1).legs
 
     def test_a_diverged_run_is_not_recommended(self, name: str, workers: int) -> None:
         story = told(name, workers)

@@ -382,6 +382,16 @@ class TestAsha(PolicyContract):
     resource = EPOCHS
 
 
+class TestHyperband(PolicyContract):
+    name = "hyperband"
+    resource = EPOCHS
+
+
+class TestBohb(PolicyContract):
+    name = "bohb"
+    resource = EPOCHS
+
+
 class TestAuto(PolicyContract):
     name = "auto"
 

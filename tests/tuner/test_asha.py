@@ -11,7 +11,8 @@ import pytest
 
 from frazil_tuner.history import Definition, Objective, Resource, Study, Trial, TrialState
 from frazil_tuner.policies import Continue, Pause, Resume, Start, build
-from frazil_tuner.policies.asha import Asha, rungs_of
+from frazil_tuner.policies.asha import Asha
+from frazil_tuner.policies.ladder import rungs_of
 from frazil_tuner.space import Space
 
 if TYPE_CHECKING:
@@ -242,11 +243,14 @@ class TestWholeStudies:
         assert sorted(one.candidate or 0 for one in trials) == list(range(9))
         assert all(one.state is COMPLETED for one in trials)
 
-    def test_the_recommendation_is_the_best_of_those_trained_longest(self) -> None:
-        short, long_poor, long_good = trial(0, [0.1]), trial(1, [0.9] * 9), trial(2, [0.8] * 9)
+    def test_the_recommendation_is_the_best_that_was_seen_however_short(self) -> None:
+        short, long_poor, long_good = trial(0, [0.8]), trial(1, [0.7] * 9), trial(2, [0.1] * 8 + [0.8])
         recommendation = Asha().recommend(study(short, long_poor, long_good))
         assert recommendation is not None
-        assert (recommendation.number, recommendation.mean, recommendation.sd) == (2, {"loss": 0.8}, {})
+        assert (recommendation.number, recommendation.mean, recommendation.sd) == (1, {"loss": 0.7}, {})
+        tied = Asha().recommend(study(short, long_good))
+        assert tied is not None
+        assert tied.number == 2
 
 
 def test_asha_is_refused_without_a_resource() -> None:

@@ -31,7 +31,8 @@ def problems_of(spec: Any, definition: Definition = EPOCHS) -> dict[str, str]:
 
 def test_the_table_has_every_policy_under_its_own_name() -> None:
     searching = {"bayes", "tpe", "cmaes", "nsga2", "cem", "cbo", "rank_sgd"}
-    assert set(POLICIES) == {"auto", "asha", "random", "sobol", "grid", *searching}
+    halving = {"asha", "hyperband", "bohb"}
+    assert set(POLICIES) == {"auto", "random", "sobol", "grid", *searching, *halving}
     assert all(policy.name == name for name, policy in POLICIES.items())
 
 

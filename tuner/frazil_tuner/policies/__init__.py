@@ -23,10 +23,12 @@ from .base import (
     Why,
 )
 from .bayes import Bayes
+from .bohb import Bohb
 from .cbo import Cbo
 from .cem import Cem
 from .cmaes import Cmaes
 from .grid import Grid
+from .hyperband import Hyperband
 from .nsga2 import Nsga2
 from .options import describe_options, objections, read_options
 from .random import Random
@@ -54,7 +56,10 @@ __all__ = [
 ]
 
 POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
-    {policy.name: policy for policy in (Auto, Asha, Bayes, Tpe, Cmaes, Nsga2, Cem, Cbo, RankSgd, Sobol, Random, Grid)}
+    {
+        policy.name: policy
+        for policy in (Auto, Asha, Hyperband, Bohb, Bayes, Tpe, Cmaes, Nsga2, Cem, Cbo, RankSgd, Sobol, Random, Grid)
+    }
 )
 """Every policy by the name that studies give it."""
 

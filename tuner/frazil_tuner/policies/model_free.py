@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from ..history import Resource, Study, Trial, TrialState
 from .base import Continue, Recommendation
 from .readings import scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def full_grant(resource: Resource | None) -> int | None:
@@ -34,15 +38,30 @@ def best_trained(study: Study) -> Recommendation | None:
 
     Trials within the outcome constraints come before all others; of several objectives the first decides.
     """
+    return _best(study, lambda trial, score: (trained(study, trial), score))
+
+
+def best_seen(study: Study) -> Recommendation | None:
+    """As `best_trained`, but the best finite score of all, however short the training; the longest wins a tie.
+
+    For policies that give up early. Mean normalised regret on 12 tables of learning curves, in place of that of
+    `best_trained`: after 100 epochs in all .252 for .278 (asha) and .330 for .525 (hyperband), after 1 000 the same and
+    .124 for .135.
+    """
+    return _best(study, lambda trial, score: (score, trained(study, trial)))
+
+
+def _best(study: Study, merit: Callable[[Trial, float], tuple[float, float]]) -> Recommendation | None:
+    """The trial of the largest merit, given its score by the first objective; the earliest wins a tie."""
     constraints = study.definition.outcome_constraints
     known = zip(study.trials, *(scores(study, objective) for objective in study.objectives), strict=True)
     ranked = [
-        (trial.satisfies(constraints), trained(study, trial), values[0], -trial.number, values)
+        (trial.satisfies(constraints), merit(trial, values[0]), -trial.number, values)
         for trial, *values in known
         if not trial.excluded and values[0] is not None and math.isfinite(values[0])
     ]
     if not ranked:
         return None
-    *_, number, values = max(ranked, key=lambda row: row[:4])
+    *_, number, values = max(ranked, key=lambda row: row[:3])
     told = zip(study.objectives, values, strict=True)
     return Recommendation(-number, {goal.metric: goal.sign * value for goal, value in told if value is not None})
