@@ -234,22 +234,22 @@ class _within:
 class Journal:
     """Gathers what steps report, on the device, and writes a line of it now and then."""
 
-    def __init__(self, folder: Path, config: Config) -> None:
+    def __init__(self, folder: Path, config: Config, start: Progress) -> None:
         self.path = folder / "log.jsonl"
         self.config = config
         self.sums: dict[int, Tensor] = {}
         self.counts: dict[int, int] = {}
-        self.since: Progress | None = None
+        self.since = start
 
     def add(self, length: int, loss: Tensor) -> None:
         self.sums[length] = self.sums.get(length, torch.zeros_like(loss)) + loss
         self.counts[length] = self.counts.get(length, 0) + 1
 
     def due(self, progress: Progress) -> bool:
-        return self.since is None or progress.spent - self.since.spent >= LINE_SECONDS
+        return progress.spent - self.since.spent >= LINE_SECONDS
 
     def write(self, progress: Progress, share: float, learning_rate: float, tasks: Tasks, logits: Tensor) -> None:
-        before = self.since or replace(progress, spent=progress.prepared, tokens=0, flop=0.0)
+        before = self.since
         seconds = max(progress.spent - before.spent, 1e-9)
         by_length = {str(n): round(float(self.sums[n]) / self.counts[n], 4) for n in sorted(self.sums)}
         entry = {
@@ -314,10 +314,10 @@ def train(
     words = prepare(one, stream.at(0, 0.0), bf16) if compiled else "eager"
     facts = {"device": _device_name(device), "torch": torch.__version__, "compiled": words,
              "tables": sorted({table.name for table in tables})}  # fmt: skip
-    journal = Journal(folder, config)
     already = progress.spent
     ready = clock() - began
     progress = replace(progress, spent=already + ready, prepared=progress.prepared + ready)
+    journal = Journal(folder, config, progress)
     kept = progress.spent
     while (share := course(progress)) < 1.0 and not stopped():
         tasks = stream.at(progress.step, share)
