@@ -46,7 +46,7 @@ def autoregressive_model(unordered: Tensor, levels: Tensor) -> Model:
         return k
 
     corrections = [prior for level in range(1, count) for prior in _correction_priors(d, level)]
-    priors = (length_prior(d), *SIGNALS, Prior("ratio", count - 1, 1.0, 0.5, positive=False), *corrections, NOISE)
+    priors = (length_prior(d), *SIGNALS, Prior("ratio", count - 1, 1.0, 1.0, positive=False), *corrections, NOISE)
     return Model(kernel, priors, lambda x: with_index(x, levels))
 
 
