@@ -392,6 +392,11 @@ class TestBohb(PolicyContract):
     resource = EPOCHS
 
 
+class TestMultiFidelity(PolicyContract):
+    name = "multi_fidelity"
+    resource = Resource("data", 9, kind="restart")
+
+
 class TestAuto(PolicyContract):
     name = "auto"
 

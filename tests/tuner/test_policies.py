@@ -30,7 +30,7 @@ def problems_of(spec: Any, definition: Definition = EPOCHS) -> dict[str, str]:
 
 
 def test_the_table_has_every_policy_under_its_own_name() -> None:
-    searching = {"bayes", "tpe", "cmaes", "nsga2", "cem", "cbo", "rank_sgd"}
+    searching = {"bayes", "multi_fidelity", "tpe", "cmaes", "nsga2", "cem", "cbo", "rank_sgd"}
     halving = {"asha", "hyperband", "bohb"}
     assert set(POLICIES) == {"auto", "random", "sobol", "grid", *searching, *halving}
     assert all(policy.name == name for name, policy in POLICIES.items())
@@ -84,7 +84,9 @@ def test_every_policy_describes_itself_and_is_built_from_its_own_defaults() -> N
     for policy in described:
         assert policy["summary"].endswith(".")
         defaults = {option["name"]: option["default"] for option in policy["options"]}
-        assert build({"name": policy["name"], **defaults}, EPOCHS) == POLICIES[policy["name"]]()
+        resource = Resource("epoch", 9, kind=policy["resource_kind"] or "resumable")
+        built = build({"name": policy["name"], **defaults}, replace(EPOCHS, resource=resource))
+        assert built == POLICIES[policy["name"]]()
 
 
 def test_an_option_is_described_with_type_bounds_and_choices() -> None:
@@ -134,7 +136,8 @@ def test_the_choices_of_bayes_are_the_tables_behind_it() -> None:
     [
         (None, "bayes"),
         (Resource("epoch", 30), "asha"),
-        (Resource("epoch", 30, kind="restart"), "bayes"),
+        (Resource("data", 30, kind="restart"), "multi_fidelity"),
+        (Resource("data", 30, 30, kind="restart"), "bayes"),
         (Resource("epoch", 3, 3), "bayes"),
     ],
 )
@@ -153,8 +156,9 @@ from frazil_tuner.policies import POLICIES, build
 from frazil_tuner.space import Space
 
 space = Space.from_json([{"name": "x", "type": "float", "low": 0, "high": 1}])
-study = Study(Definition(space, (Objective("loss"),), Resource("epoch", 9)))
-for name in POLICIES:
+for name, policy in POLICIES.items():
+    resource = Resource("epoch", 9, kind=policy.scope.resource_kind or "resumable")
+    study = Study(Definition(space, (Objective("loss"),), resource))
     policy = build({"name": name}, study.definition)
     assert policy.is_light(study)
     assert policy.suggest(study, 3, 0)

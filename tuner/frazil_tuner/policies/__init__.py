@@ -29,6 +29,7 @@ from .cem import Cem
 from .cmaes import Cmaes
 from .grid import Grid
 from .hyperband import Hyperband
+from .multi_fidelity import MultiFidelity
 from .nsga2 import Nsga2
 from .options import describe_options, objections, read_options
 from .random import Random
@@ -58,7 +59,23 @@ __all__ = [
 POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
     {
         policy.name: policy
-        for policy in (Auto, Asha, Hyperband, Bohb, Bayes, Tpe, Cmaes, Nsga2, Cem, Cbo, RankSgd, Sobol, Random, Grid)
+        for policy in (
+            Auto,
+            Asha,
+            Hyperband,
+            Bohb,
+            Bayes,
+            MultiFidelity,
+            Tpe,
+            Cmaes,
+            Nsga2,
+            Cem,
+            Cbo,
+            RankSgd,
+            Sobol,
+            Random,
+            Grid,
+        )
     }
 )
 """Every policy by the name that studies give it."""

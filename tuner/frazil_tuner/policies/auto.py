@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from .asha import Asha
 from .bayes import Bayes
+from .multi_fidelity import MultiFidelity
 from .scope import ANY_STUDY, Scope
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Auto:
-    """Successive halving (asha) where runs can be paused and resumed, Bayesian optimisation (bayes) elsewhere."""
+    """What suits the resource: asha where runs are resumed, multi_fidelity where they start again, bayes elsewhere."""
 
     name: ClassVar[str] = "auto"
     ages: ClassVar[bool] = True
@@ -41,8 +42,12 @@ class Auto:
     def resolve(self, definition: Definition) -> tuple[Policy, str]:
         """The policy for a study, and the reason for people."""
         resource = definition.resource
-        if resource is None or resource.kind != "resumable" or resource.min == resource.max:
+        if resource is None or resource.min == resource.max:
             return Bayes(), "bayes, because there is no resource to pause and resume by"
+        if MultiFidelity.scope.serves(definition):
+            return MultiFidelity(), f"multi_fidelity, because more of {resource.name} means training again"
+        if resource.kind == "restart":
+            return Bayes(), "bayes, because multi_fidelity needs a single objective with values"
         if not Asha.scope.serves(definition):
             return Bayes(), "bayes, because asha needs a single objective with values, and no outcome constraints"
         return Asha(), f"asha, because runs can be paused and resumed by {resource.name}"

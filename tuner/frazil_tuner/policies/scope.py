@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import Problem
 from ..space import Column
@@ -22,13 +22,15 @@ POINTER = "/name"
 class Scope:
     """`most_objectives`: how many it can weigh against each other. `serves_comparisons`: it learns from rankings too.
     `handles_constraints`: it keeps away from where outcome constraints are violated, or does not learn at all.
-    `handles_unordered`: it can vary parameters whose values are only equal or different.
+    `handles_unordered`: it can vary parameters whose values are only equal or different. `resource_kind`: the kind of
+    resource that it is made for, if for one alone.
     """
 
     most_objectives: float = 1
     serves_comparisons: bool = False
     handles_constraints: bool = False
     handles_unordered: bool = True
+    resource_kind: Literal["resumable", "restart"] | None = None
 
     def serves(self, definition: Definition) -> bool:
         """Whether nothing keeps a policy of this scope from serving a study."""
@@ -44,6 +46,7 @@ class Scope:
         yield from self._too_many(name, definition)
         yield from self._not_learnable(name, definition)
         yield from self._not_movable(name, definition)
+        yield from self._not_trainable(name, definition)
 
     def _too_many(self, name: str, definition: Definition) -> Iterator[Problem]:
         count = len(definition.objectives)
@@ -67,6 +70,16 @@ class Scope:
                 f"{name} moves along numeric axes and cannot choose {', '.join(unordered)}; use bayes, tpe or nsga2, "
                 "or an ordinal type where the values have an order",
             )
+
+    def _not_trainable(self, name: str, definition: Definition) -> Iterator[Problem]:
+        resource = definition.resource
+        if resource is None or self.resource_kind in (None, resource.kind):
+            return
+        if resource.kind == "resumable":
+            detail = f"{name} trains from step 0 each time, but runs can be resumed by {resource.name}; use asha"
+        else:
+            detail = f"{name} resumes runs, but {resource.name} means training again; use multi_fidelity"
+        yield Problem(POINTER, detail)
 
 
 ANY_STUDY = Scope(most_objectives=math.inf, serves_comparisons=True, handles_constraints=True)
