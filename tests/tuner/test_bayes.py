@@ -73,6 +73,15 @@ def test_the_first_point_is_the_middle_or_where_the_user_expects_the_optimum() -
     assert start.params == {"x": 0.3, "o": "c"}
 
 
+@pytest.mark.parametrize("count", [1, 3, 9, 20])
+def test_the_first_point_is_no_other_of_a_short_list_again(count: int) -> None:
+    candidates = tuple(SPACE.grid(3))
+    study = Study(Definition(SPACE, (Objective("loss"),), candidates=candidates))
+    chosen = [start.candidate for start in suggest(study, count)]
+    assert len(set(chosen)) == len(chosen) == min(count, 9)
+    assert candidates[chosen[0] or 0] == {"x": 0.5, "y": 0.5}
+
+
 def test_the_warm_up_can_be_set() -> None:
     assert Bayes(warmup=13).is_light(grid_study(12))
     assert not Bayes(warmup=12).is_light(grid_study(12))

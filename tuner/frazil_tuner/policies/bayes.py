@@ -144,8 +144,12 @@ class Bayes:
             return starts
         prior = study.space.prior
         expected = prior.mode if prior else np.full(study.space.dimension, 0.5)
-        first = domain_of(study, seed).take_nearest(expected)
-        return [first.start(full_grant(study.resource), why), *starts[1:]] if first else starts
+        point = domain_of(study, seed).take_nearest(expected)
+        if point is None:
+            return starts
+        first = point.start(full_grant(study.resource), why)
+        others = [start for start in (*starts[1:], starts[0]) if start != first]  # a short list may have it twice
+        return [first, *others[: count - 1]]
 
     def _without_model(self, study: Study, count: int, seed: int, reason: str) -> list[Suggestion]:
         return sobol_starts(study, count, seed, {"policy": self.name, "phase": "fallback", "reason": reason})
