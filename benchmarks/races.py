@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
+from inspect import getsource, getsourcefile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -190,10 +191,10 @@ def race(name: str, event: Event, seed: int, story: Story, cpu: float, decisions
 
 
 def fingerprint(peer: Peer, table: Table) -> str:
-    """Changes with the tool's options and drivers, and with the table."""
-    digest = hashlib.sha256(json.dumps(peer.options, sort_keys=True).encode())
-    for script in (f"{peer.driver}.py", "stepwise.py"):
-        digest.update((FOLDER / script).read_bytes())
+    """Changes with the tool's options and drivers, with how it is driven, and with the table."""
+    digest = hashlib.sha256(json.dumps(peer.options, sort_keys=True).encode() + getsource(Tool).encode())
+    for script in (FOLDER / f"{peer.driver}.py", FOLDER / "stepwise.py", Path(str(getsourcefile(simulate)))):
+        digest.update(script.read_bytes())
     digest.update(np.ascontiguousarray(table.losses).tobytes())
     digest.update(np.ascontiguousarray(table.X).tobytes())
     return digest.hexdigest()[:12]

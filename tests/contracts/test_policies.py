@@ -397,6 +397,17 @@ class TestMultiFidelity(PolicyContract):
     resource = Resource("data", 9, kind="restart")
 
 
+class TestMedian(PolicyContract):
+    name = "median"
+    options: ClassVar[Mapping[str, Any]] = {"suggester": "random"}
+    resource = EPOCHS
+
+
+class TestPercentile(PolicyContract):
+    name = "percentile"
+    resource = EPOCHS
+
+
 class TestAuto(PolicyContract):
     name = "auto"
 

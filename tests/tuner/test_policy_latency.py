@@ -41,7 +41,7 @@ def least_seconds(call: Callable[[], object]) -> float:
     return min(taken)
 
 
-@pytest.mark.parametrize("name", ["random", "asha", "hyperband", "bohb"])
+@pytest.mark.parametrize("name", ["random", "asha", "hyperband", "bohb", "median", "percentile"])
 def test_a_decision_takes_at_most_ten_milliseconds(name: str, study: Study) -> None:
     policy = build({"name": name}, study.definition)
     arrived = next(trial for trial in study.trials if trial.state is TrialState.RUNNING)

@@ -29,9 +29,11 @@ from .cem import Cem
 from .cmaes import Cmaes
 from .grid import Grid
 from .hyperband import Hyperband
+from .median import Median
 from .multi_fidelity import MultiFidelity
 from .nsga2 import Nsga2
 from .options import describe_options, objections, read_options
+from .percentile import Percentile
 from .random import Random
 from .rank_sgd import RankSgd
 from .sobol import Sobol
@@ -64,6 +66,8 @@ POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
             Asha,
             Hyperband,
             Bohb,
+            Median,
+            Percentile,
             Bayes,
             MultiFidelity,
             Tpe,
