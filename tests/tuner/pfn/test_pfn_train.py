@@ -12,11 +12,12 @@ import torch
 
 from frazil_tuner.pfn import evaluate
 from frazil_tuner.pfn.configs import CONFIGS, OUTCOMES, SCORES, Shape, Stage
+from frazil_tuner.pfn.manifest import Damaged, shipped
 from frazil_tuner.pfn.muon import orthogonal
 from frazil_tuner.pfn.network import Network
 from frazil_tuner.pfn.priors.tables import Table
 from frazil_tuner.pfn.train import Progress, Stream, by_steps, by_time, learn, loss_of, prior_of, rate, train, trainee
-from frazil_tuner.pfn.weights import Damaged, load, read, shipped, store, write_manifest
+from frazil_tuner.pfn.weights import load, read, store, write_manifest
 
 CPU = torch.device("cpu")
 SHAPE = Shape("curve", 32, 64, 2, 2, replace(SCORES, bins=50), identity=8)

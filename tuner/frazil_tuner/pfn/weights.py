@@ -5,11 +5,11 @@ Nothing is pickled and nothing is downloaded. `python -m frazil_tuner.pfn.weight
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..errors import FrazilError
 from .bars import Grid
 from .configs import Config, Shape
+from .manifest import MANIFEST, SHIPPED, Damaged, digest, verified
 from .network import Network
-
-SHIPPED = Path(__file__).parent / "data"
-MANIFEST = "manifest.json"
 
 MOST_BYTES = 15 * 2**20
 """Of one file; larger networks are stored in several."""
 
 
-class Damaged(FrazilError):
-    """A file of weights is not what was shipped: install Frazil again."""
-
-    code = "damaged"
-
-
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@cache
+def resident(name: str) -> Network:
+    """The shipped network `name`, read once per process; raises as `load` does."""
+    return load(name)
 
 
 def load(name: str, folder: Path = SHIPPED) -> Network:
@@ -45,15 +42,7 @@ def load(name: str, folder: Path = SHIPPED) -> Network:
     Raises Damaged if a file is missing, cannot be read or has another hash than the manifest says; KeyError if the
     manifest knows no such network.
     """
-    hashes: Mapping[str, str] = _manifest(folder)[name]
-    for file, expected in hashes.items():
-        _verify(folder / file, expected)
-    return read([folder / file for file in hashes])
-
-
-def shipped(folder: Path = SHIPPED) -> list[str]:
-    """Names of the networks that `load` knows."""
-    return sorted(_manifest(folder)) if (folder / MANIFEST).exists() else []
+    return read(verified(name, folder))
 
 
 def read(files: Sequence[Path]) -> Network:
@@ -70,24 +59,6 @@ def read(files: Sequence[Path]) -> Network:
     network = Network(_shape(json.loads(metadata["shape"])))
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
-
-
-def _manifest(folder: Path) -> Mapping[str, Mapping[str, str]]:
-    answer: Mapping[str, Mapping[str, str]] = json.loads((folder / MANIFEST).read_text("utf-8"))
-    return answer
-
-
-def _verify(path: Path, expected: str) -> None:
-    try:
-        found = digest(path)
-    except OSError as reason:
-        raise Damaged(f"The weights {path} cannot be read: {reason}.") from reason
-    if found != expected:
-        raise Damaged(f"The weights {path} are damaged: their SHA-256 is {found}, and {expected} was shipped.")
-
-
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _shape(items: Mapping[str, Any]) -> Shape:
