@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from . import sweeper, wire
 from .database import transaction
+from .engine.deliberation import Deliberations
 from .engine.engine import Engine, LocalEngine, end
 from .engine.remote import RemoteEngine
 from .engine.snapshots import Snapshots
@@ -29,7 +30,7 @@ from .insights.service import Insights
 from .settings import Settings
 from .studies.service import resolve
 from .trials.changes import study_of
-from .trials.commands import Ask, OfTrial, Tell
+from .trials.commands import Ask, Heartbeat, OfTrial, Report, Ruling, Tell
 from .trials.desk import Desk
 
 log = structlog.get_logger(__name__)
@@ -57,6 +58,7 @@ class Services:
         self.announcer = Announcer(database, url)
         self.desk = Desk(database, self.snapshots, self.announcer, clock, settings.max_losses)
         self.engine = self._engine(settings)
+        self.deliberations = Deliberations(database, self.snapshots, self.engine, turns=settings.engine_workers)
         self.insights = Insights(self.engine)
         self.names: _Recent[tuple[str, str]] = _Recent()
         self.owners: _Recent[uuid.UUID] = _Recent()
@@ -78,6 +80,7 @@ class Services:
                 yield
         finally:
             await end(chores)
+            await self.deliberations.close()
             await self.insights.close()
             await self.engine.close()
 
@@ -110,12 +113,16 @@ class Services:
     async def _ask(self, study_id: uuid.UUID, ask: Ask) -> dict[str, Any]:
         answer = await self._lease(study_id, ask)
         for _ in range(_PROMPT_ROUNDS):
-            if not answer["missing"]:
+            if answer["undecided"]:
+                considered = await self.deliberations.about(study_id, answer["undecided"])
+                ask = replace(ask, considered=considered)
+            elif answer["missing"]:
+                fresh_since = answer["data_version"] if ask.fresh_since is None else ask.fresh_since
+                found = await self.engine.replenish(study_id, answer["missing"], answer["context"])
+                ask = replace(ask, fresh_since=fresh_since, last_try=found == 0)
+            else:
                 break
-            if ask.fresh_since is None:
-                ask = replace(ask, fresh_since=answer["data_version"])
-            found = await self.engine.replenish(study_id, answer["missing"], answer["context"])
-            answer = await self._lease(study_id, replace(ask, last_try=found == 0))
+            answer = await self._lease(study_id, ask)
         return answer
 
     async def _lease(self, study_id: uuid.UUID, ask: Ask) -> dict[str, Any]:
@@ -144,12 +151,29 @@ class Services:
         """Serves a word about a trial, in the queue of its study."""
         study_id = await self._owner(trial_id)
         if once is not None:
-            answer: Any = await self.desk.submit_once(study_id, command, once, lambda plain: plain)
+            answer: Any = await self._say_once(study_id, command, once)
         else:
-            answer = await self.desk.submit(study_id, command)
+            answer = await self._say(study_id, command)
         if isinstance(command, Tell):
             self.engine.nudge(study_id)
         return wire.Json(answer)
+
+    async def _say(self, study_id: uuid.UUID, command: OfTrial) -> dict[str, Any]:
+        """The desk's answer, with the decision that it calls for."""
+        answer = await self.desk.submit(study_id, command)
+        while "undecided" in answer:
+            ((_, considered),) = (await self.deliberations.about(study_id, [answer["undecided"]])).items()
+            answer = await self.desk.submit(study_id, Ruling(command.trial, command.lease, considered))
+        return answer
+
+    async def _say_once(self, study_id: uuid.UUID, command: OfTrial, once: Once) -> bytes:
+        """What may call for a decision is said before; repeated with the key it changes nothing."""
+        if not isinstance(command, Report | Heartbeat):
+            return await self.desk.submit_once(study_id, command, once, lambda answer: answer)
+        async with transaction(self.database) as connection:
+            await once.replay(connection)
+        answer = await self._say(study_id, command)
+        return await self.desk.submit_once(study_id, command, once, lambda _: answer)
 
     async def _owner(self, trial_id: uuid.UUID) -> uuid.UUID:
         known = self.owners.get(trial_id)

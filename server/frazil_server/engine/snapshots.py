@@ -17,14 +17,15 @@ from sqlalchemy import text
 from frazil_tuner.history import Curve, Definition, Earlier, Params, Study, Trial, TrialState
 from frazil_tuner.policies import Policy, build
 
-from ..database import fetch
+from ..database import fetch, transaction
 from ..studies.definitions import definition_of, is_compared
+from ..trials.ledger import Ledger
 from .relatives import Relatives, look_at_relatives
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from ..trials.records import StudyRecord
 
@@ -149,6 +150,15 @@ class Snapshots:
         rows = await fetch(connection, _FIT, {"study": study.id})
         return replace(snapshot, last_fit=rows[0].fit) if rows else snapshot
 
+    async def committed(self, database: AsyncEngine, study_id: uuid.UUID) -> tuple[StudyRecord, Study]:
+        """The record and the snapshot for a fit, read in a short transaction of its own. Raises `NotFound`."""
+        async with transaction(database) as connection:
+            record = (await Ledger.open(connection, study_id, lock=False)).study
+            look = await self.look(connection, record)
+            study = await self.to_fit(connection, record, look)
+        self.remember(study_id, look)
+        return record, study
+
     async def _related(
         self, connection: AsyncConnection, study: StudyRecord, definition: Definition
     ) -> tuple[Earlier, ...]:
@@ -222,6 +232,11 @@ def _trial(row: Any, params: dict[str, Any], curves: Mapping[str, Curve]) -> Tri
         gradients={metric: {k: float(v) for k, v in slopes.items()} for metric, slopes in row.gradients.items()},
         cost=row.cost,
     )
+
+
+def deliberates(policy: Policy) -> bool:
+    """Whether the policy's decisions take a model, and so a worker process."""
+    return getattr(policy, "deliberates", False)
 
 
 def told_mean(value: Any) -> float:

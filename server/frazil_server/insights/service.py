@@ -20,7 +20,6 @@ from .. import wire
 from ..database import transaction
 from ..engine.engine import end
 from ..studies.service import resolve
-from ..trials.ledger import Ledger
 from ..trials.records import StudyRecord
 
 if TYPE_CHECKING:
@@ -46,11 +45,8 @@ async def see(service: Services, reference: str, project: str) -> Sight:
     """The study that a path names, read in a short transaction of its own. Raises `NotFound`."""
     async with transaction(service.database) as connection:
         study_id = await resolve(connection, reference, project)
-        record = (await Ledger.open(connection, study_id, lock=False)).study
-        look = await service.snapshots.look(connection, record)
-        study = await service.snapshots.to_fit(connection, record, look)
-    service.snapshots.remember(study_id, look)
-    return Sight(record, service.snapshots.policy(record, look.definition), study)
+    record, study = await service.snapshots.committed(service.database, study_id)
+    return Sight(record, service.snapshots.policy(record, study.definition), study)
 
 
 class Insights:

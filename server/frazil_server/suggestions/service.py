@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,11 @@ from frazil_tuner.history import Params, TrialState
 from frazil_tuner.policies import Continue, Policy, Resume, Start, Stop, Suggestion
 
 from .. import wire
+from ..engine.snapshots import deliberates
 from ..ids import uuid7
 from ..studies.definitions import with_role
 from ..trials import rules
-from ..trials.commands import Ask
+from ..trials.commands import Ask, Considered
 from ..trials.records import StudyRecord, TrialRecord
 from .contexts import read_context, suits
 from .seeds import seed_of
@@ -40,7 +41,7 @@ _TAKE = text(
 
 async def serve_asks(desk: Transaction, asks: Sequence[Ask]) -> list[Answer]:
     """Answers all asks of a batch. `missing` in an answer counts the suggestions the engine should still compute for
-    it, in the answer's `context`.
+    it, in the answer's `context`; `undecided` has the numbers of trials in line that the policy should consider first.
     """
     read = [await _in_context(desk, ask) for ask in asks]
     served: dict[int, Answer] = {}
@@ -86,7 +87,8 @@ async def _lease(desk: Transaction, asks: Sequence[Ask]) -> tuple[dict[str, list
     source = iter(fresh)
     for ask, trials in zip(asks, held, strict=True):
         trials.extend(_next(source, ask, ask.count - len(trials), desk))
-    if not missing and wanted and not fresh and (not asks[0].context or _spent(desk)):
+    idle = not missing and not fresh and not desk.undecided
+    if idle and wanted and (not asks[0].context or _spent(desk)):
         conclude(desk)
     return {ask.worker: trials for ask, trials in zip(asks, held, strict=True)}, missing
 
@@ -128,7 +130,10 @@ async def _new_work(desk: Transaction, asks: Sequence[Ask], wanted: int) -> tupl
     purse = _Purse(study)
     if study.exhausted(desk.now):
         return [], 0
-    work = await _in_line(desk, wanted, purse, context)
+    considered = {number: found for ask in asks for number, found in ask.considered.items()}
+    work = await _in_line(desk, wanted, purse, context, considered)
+    if desk.undecided:
+        return work, 0
     work += await _at_a_glance(desk, asks, wanted - len(work), purse, context)
     short = wanted - len(work)
     if not short or purse.empty:
@@ -189,14 +194,16 @@ class _Purse:
         return True, until
 
 
-async def _in_line(desk: Transaction, wanted: int, purse: _Purse, context: Params) -> list[Work]:
+async def _in_line(
+    desk: Transaction, wanted: int, purse: _Purse, context: Params, considered: Mapping[int, Considered]
+) -> list[Work]:
     """Trials that may be handed out without asking the policy: enqueued by a user, or back from a lost worker."""
     study, work = desk.ledger.study, []
     for trial in await desk.ledger.fetch_ready(wanted, context):
         start = trial.start_of_next_attempt(study)
         until = trial.until_step
         if study.max_step is not None and (until is None or until <= start):
-            until = await _ask_policy(desk, trial)
+            until = await _ask_policy(desk, trial, considered.get(trial.number))
             if until is None:
                 continue
         affordable, until = purse.afford(trial, start, until)
@@ -205,10 +212,18 @@ async def _in_line(desk: Transaction, wanted: int, purse: _Purse, context: Param
     return work
 
 
-async def _ask_policy(desk: Transaction, trial: TrialRecord) -> int | None:
-    """How far a trial without an open grant may run; None when the policy would rather leave it."""
-    policy, snapshot = await desk.policy_and_study()
-    decision = policy.decide(snapshot, snapshot.trials[trial.number])
+async def _ask_policy(desk: Transaction, trial: TrialRecord, considered: Considered | None) -> int | None:
+    """How far a trial without an open grant may run; None when the policy would rather leave it, or is to think it
+    over: then the trial is `undecided`.
+    """
+    if considered is not None and considered.holds_for(trial):
+        decision = considered.decision
+    elif deliberates(await desk.policy()):
+        desk.undecided.append(trial.number)
+        return None
+    else:
+        policy, snapshot = await desk.policy_and_study()
+        decision = policy.decide(snapshot, snapshot.trials[trial.number])
     if isinstance(decision, Continue):
         return decision.until
     trial.ready = False
@@ -303,6 +318,7 @@ def _answer(desk: Transaction, ask: Ask, trials: list[TrialRecord], missing: int
         "study_state": study.state,
         "retry_after": RETRY_AFTER if waiting else None,
         "missing": min(missing, ask.count - len(trials)),
+        "undecided": desk.undecided if len(trials) < ask.count else [],
         "context": ask.context,
         "data_version": study.data_version,
     }

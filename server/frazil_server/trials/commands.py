@@ -5,9 +5,27 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .rules import Checkpoint, Measured, Told
+
+if TYPE_CHECKING:
+    from frazil_tuner.policies import Decision
+
+    from .records import TrialRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """What the policy decided about a trial as it stood when it was looked at."""
+
+    until_step: int | None
+    last_step: int
+    decision: Decision
+
+    def holds_for(self, trial: TrialRecord) -> bool:
+        """False once the trial has moved on: then it is to be considered again."""
+        return (trial.until_step, trial.last_step) == (self.until_step, self.last_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +34,7 @@ class Ask:
 
     `context` fixes the parameters that have this role. Suggestions from the shelf must have been computed from data at
     least as new as `fresh_since`; None means the data as they are when the ask is first looked at. `last_try`: nothing
-    more is being computed for this ask.
+    more is being computed for this ask. `considered` has what the policy decided, by number, about trials that wait.
     """
 
     worker: str
@@ -25,6 +43,7 @@ class Ask:
     context: Mapping[str, Any] = field(default_factory=dict)
     fresh_since: int | None = None
     last_try: bool = False
+    considered: Mapping[int, Considered] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +59,15 @@ class Heartbeat:
     trial: uuid.UUID
     lease: str
     checkpoint: Checkpoint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the policy decided about a trial at the end of its grant: what a report waits for."""
+
+    trial: uuid.UUID
+    lease: str
+    considered: Considered
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +96,5 @@ class Sweep:
     """Take back the leases of the study that ran out."""
 
 
-OfTrial = Report | Heartbeat | Pause | Release | Tell
+OfTrial = Report | Heartbeat | Ruling | Pause | Release | Tell
 Command = Ask | Sweep | OfTrial

@@ -2,7 +2,8 @@
 
 The order: the words of running trials first (reports, tells, …), then the decisions that those reports call for, then
 the asks, which share one batch of suggestions. A command that is refused answers with its error and leaves no trace;
-the others are not disturbed.
+the others are not disturbed. Decisions that take a model are not made here: the answer is then {"undecided": number},
+and what was decided elsewhere comes back as a `Ruling`.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from typing import Any
 
 from frazil_tuner.errors import Conflict, FrazilError
 from frazil_tuner.history import Params, Study, TrialState
-from frazil_tuner.policies import Continue, Policy
+from frazil_tuner.policies import Continue, Decision, Policy
 from frazil_tuner.policies import Pause as PauseDecision
 
 from .. import wire
-from ..engine.snapshots import Look, Snapshots
+from ..engine.snapshots import Look, Snapshots, deliberates
 from ..errors import NotFound
 from . import rules
-from .commands import Ask, Command, Heartbeat, OfTrial, Pause, Release, Report, Sweep, Tell
+from .commands import Ask, Command, Heartbeat, OfTrial, Pause, Release, Report, Ruling, Sweep, Tell
 from .ledger import Ledger
 from .records import TrialRecord
 
@@ -44,6 +45,13 @@ class Transaction:
     look: Look | None = None
     known: dict[uuid.UUID, dict[tuple[str, int], tuple[float, int]]] = field(default_factory=dict)
     measured: dict[uuid.UUID, set[str]] = field(default_factory=dict)
+    reasons: dict[uuid.UUID, str] = field(default_factory=dict)
+    undecided: list[int] = field(default_factory=list)
+
+    async def policy(self) -> Policy:
+        """The policy alone, where no snapshot is needed."""
+        definition = await self.snapshots.definition(self.ledger.connection, self.ledger.study)
+        return self.snapshots.policy(self.ledger.study, definition)
 
     async def policy_and_study(self, context: Params | None = None) -> tuple[Policy, Study]:
         """The policy, and the snapshot with everything this transaction has done so far, for `context`."""
@@ -67,7 +75,7 @@ async def serve_trials(desk: Transaction, commands: Sequence[OfTrial]) -> list[A
     await _prefetch(desk, commands)
     answers = [_attempt(desk, command) for command in commands]
     await _decide(desk, [c.trial for c, a in zip(commands, answers, strict=True) if a is _DUE])
-    return [_describe(desk, c) if a is _DUE else a for c, a in zip(commands, answers, strict=True)]
+    return [_decided(desk, c) if a is _DUE else a for c, a in zip(commands, answers, strict=True)]
 
 
 _DUE: dict[str, Any] = {"due": True}
@@ -150,6 +158,16 @@ def _heartbeat(desk: Transaction, trial: TrialRecord, command: Heartbeat) -> boo
     return _judge(desk, trial, changed=command.checkpoint is not None)
 
 
+def _rule(desk: Transaction, trial: TrialRecord, command: Ruling) -> bool:
+    """Carries out what was decided elsewhere, unless the study has settled it since or the trial has moved on."""
+    rules.require_lease(trial, command.lease, desk.now)
+    rules.judge(desk.ledger.study, trial, desk.now)
+    if rules.decision_is_due(trial) and command.considered.holds_for(trial):
+        _carry_out(desk, trial, command.considered.decision)
+    desk.ledger.changed(trial)
+    return rules.decision_is_due(trial)
+
+
 def _pause(desk: Transaction, trial: TrialRecord, command: Pause) -> bool:
     if rules.pause(desk.ledger.study, trial, command.lease, command.step, command.checkpoint, desk.now):
         desk.ledger.changed(trial)
@@ -176,6 +194,7 @@ def _tell(desk: Transaction, trial: TrialRecord, command: Tell) -> bool:
 _SERVE: dict[type, Callable[[Transaction, TrialRecord, Any], bool]] = {
     Report: _report,
     Heartbeat: _heartbeat,
+    Ruling: _rule,
     Pause: _pause,
     Release: _release,
     Tell: _tell,
@@ -183,32 +202,51 @@ _SERVE: dict[type, Callable[[Transaction, TrialRecord, Any], bool]] = {
 
 
 async def _decide(desk: Transaction, due: list[uuid.UUID]) -> None:
-    """Asks the policy what the trials at the end of their grants should do."""
+    """Decides what the trials at the end of their grants should do, unless that takes a model."""
     if not due:
         return
     ledger = desk.ledger
     for trial_id in due:
         ledger.changed(ledger.trials[trial_id])
-    policy, study = await desk.policy_and_study()
+    policy = await desk.policy()
+    if not deliberates(policy):
+        await _decide_here(desk, due)
     if policy.reads_curves:
         ledger.study.learned()
-    for trial in (ledger.trials[trial_id] for trial_id in dict.fromkeys(due)):
+
+
+async def _decide_here(desk: Transaction, due: list[uuid.UUID]) -> None:
+    policy, study = await desk.policy_and_study()
+    for trial in (desk.ledger.trials[trial_id] for trial_id in dict.fromkeys(due)):
         if trial.state is not TrialState.RUNNING:
             continue  # told or given back by a later command of this batch
-        decision = policy.decide(study, study.trials[trial.number])
-        if isinstance(decision, Continue):
-            if not rules.prolong(ledger.study, trial, decision.until):
-                rules.sentence(trial, "pause", "the study's budget is used up", by="budget")
-        else:
-            word = "pause" if isinstance(decision, PauseDecision) else "stop"
-            rules.sentence(trial, word, decision.reason, by="policy")
-        ledger.changed(trial)
+        _carry_out(desk, trial, policy.decide(study, study.trials[trial.number]))
+        desk.ledger.changed(trial)
+
+
+def _carry_out(desk: Transaction, trial: TrialRecord, decision: Decision) -> None:
+    """Grants more, or writes down that there is no more."""
+    if not isinstance(decision, Continue):
+        word = "pause" if isinstance(decision, PauseDecision) else "stop"
+        rules.sentence(trial, word, decision.reason, by="policy")
+    elif rules.prolong(desk.ledger.study, trial, decision.until):
+        desk.reasons[trial.id] = decision.reason
+    else:
+        rules.sentence(trial, "pause", "the study's budget is used up", by="budget")
+
+
+def _decided(desk: Transaction, command: OfTrial) -> dict[str, Any]:
+    """The answer to a word that called for a decision, or that none was made yet."""
+    trial = desk.ledger.trials[command.trial]
+    if trial.state is TrialState.RUNNING and rules.decision_is_due(trial):
+        return {"undecided": trial.number}
+    return _describe(desk, command)
 
 
 def _describe(desk: Transaction, command: OfTrial) -> dict[str, Any]:
     trial = desk.ledger.trials[command.trial]
-    if isinstance(command, Report | Heartbeat):
-        verdict = trial.verdict or {"decision": "continue", "reason": ""}
+    if isinstance(command, Report | Heartbeat | Ruling):
+        verdict = trial.verdict or {"decision": "continue", "reason": desk.reasons.get(trial.id, "")}
         return {
             "decision": verdict["decision"],
             "until_step": trial.until_step,
