@@ -304,6 +304,10 @@ class TestFreezeThaw(CurveModelContract):
     name = "gp"
 
 
+class TestPriorFitted(CurveModelContract):
+    name = "pfn"
+
+
 class TestRegression(CurveModelContract):
     name = "regression"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .base import CurveBelief, CurveModel, Curves, Predictive, Where
 from .gp import FreezeThaw
 from .last import Last
+from .pfn import PriorFitted
 from .predictive import Mixture
 from .reading import observed_trials, read_curves
 from .regression import Regression
@@ -24,6 +25,7 @@ __all__ = [
     "Last",
     "Mixture",
     "Predictive",
+    "PriorFitted",
     "Regression",
     "Where",
     "observed_trials",
@@ -31,6 +33,6 @@ __all__ = [
 ]
 
 CURVE_MODELS: Mapping[str, CurveModel] = MappingProxyType(
-    {"gp": FreezeThaw(), "regression": Regression(), "last": Last()}
+    {"gp": FreezeThaw(), "pfn": PriorFitted(), "regression": Regression(), "last": Last()}
 )
 """Every model of curves by the name that policies give it."""
