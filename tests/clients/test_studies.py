@@ -259,6 +259,20 @@ def test_points_are_predicted(asked):
     assert (prediction.sd["loss"], prediction.feasible, prediction.axes) == ([0.5, math.inf], [0.5, 1.0], {})
 
 
+def test_the_rest_of_a_curve_is_foretold(asked):
+    study, questions, answer = asked
+    quantiles = {"0.05": [0.5, "-inf"], "0.95": [0.7, 0.4]}
+    answer |= {"trial": 7, "metric": "loss", "model": "gp", "steps": [3, 9], "mean": [0.6, 0.3], "quantiles": quantiles}
+    found = study.foretell(7)
+    assert (found.trial, found.metric, found.model, found.steps, found.mean) == (7, "loss", "gp", [3, 9], [0.6, 0.3])
+    assert found.quantiles == {0.05: [0.5, -math.inf], 0.95: [0.7, 0.4]}
+    study.foretell(frazil.Observed("id", 8, {}, {}), "error", max_points=5)
+    assert [query for _, _, query, _, _ in questions] == [
+        {"trial": "7", "max_points": "100"},
+        {"trial": "8", "metric": "error", "max_points": "5"},
+    ]
+
+
 def test_slices_have_axes(asked):
     study, questions, answer = asked
     answer |= PREDICTED | {"feasible": None, "base": {"x": 0}, "axes": [{"name": "x", "values": [0, 1]}]}

@@ -203,3 +203,21 @@ def test_a_page_of_curves_reads_only_its_own_points(populated: tuple[str, uuid.U
     engine.dispose()
     assert "Seq Scan" not in plan
     assert "pk_measurements" in plan
+
+
+@pytest.mark.parametrize("most", [2, 3, 4, 10])
+def test_the_lowest_and_the_highest_point_are_kept_where_there_is_room(client: httpx2.Client, most: int) -> None:
+    values: list[Any] = [1.0 + 0.001 * step for step in range(200)]
+    values[37], values[123], values[60], values[61] = -5.0, 9.0, "nan", "-inf"
+    study = create(client)
+    add(client, study, [{"loss": value} for value in values])
+    (item,) = get(client, study, max_points=most)["items"]
+    steps = item["steps"]
+    assert (steps[0], steps[-1]) == (1, 200)
+    assert (38 in steps, 124 in steps) == (most > 2, most > 3)
+    assert most - 2 <= len(steps) <= most
+    assert steps == sorted(set(steps))
+    assert item["values"] == [values[step - 1] for step in steps]
+    others = [step for step in steps if step not in (38, 124)]
+    gaps = {later - step for step, later in pairwise(others)}
+    assert max(gaps) - min(gaps) <= 1, "the rest is spaced evenly"

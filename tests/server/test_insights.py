@@ -96,6 +96,35 @@ def test_the_best_meets_the_constraints_on_outcomes(house, must):
     assert must(ask(house, study, "best"))["observed"]["trial"]["number"] == 3
 
 
+def test_the_best_of_runs_that_cannot_be_resumed_had_the_most_of_the_resource(house, must):
+    """A value at a tenth of the data is no match for one at all of it, however small."""
+    data = {"name": "data", "max": 10, "kind": "restart"}
+    study = house.create(space=[X], policy={"name": "multi_fidelity"}, resource=data)
+    curves = [[(1, 0.01)], [(1, 0.3), (4, 0.7)], [(1, 0.4), (4, 0.6)]]
+    trials = [
+        {
+            "params": {"x": i / 9},
+            "state": "PRUNED",
+            "curve": [{"step": step, "metrics": {"loss": value}} for step, value in curve],
+        }
+        for i, curve in enumerate(curves)
+    ]
+    must(house.post(f"/studies/{study['id']}/trials", {"trials": trials}))
+    observed = must(ask(house, study, "best"))["observed"]
+    assert (observed["trial"]["number"], observed["values"]) == (2, {"loss": 0.6})
+    done = {"params": {"x": 0.9}, "state": "COMPLETED", "values": {"loss": 0.9}}
+    must(house.post(f"/studies/{study['id']}/trials", {"trials": [done]}))
+    assert must(ask(house, study, "best"))["observed"]["trial"]["number"] == 3
+
+
+def test_the_best_of_runs_that_can_be_resumed_is_the_best_that_stands(house, must):
+    study = house.create(space=[X], policy={"name": "asha"}, resource={"name": "epoch", "max": 10})
+    short = {"params": {"x": 0.5}, "state": "PRUNED", "curve": [{"step": 2, "metrics": {"loss": 0.1}}]}
+    whole = {"params": {"x": 0.5}, "state": "COMPLETED", "curve": [{"step": 10, "metrics": {"loss": 0.2}}]}
+    must(house.post(f"/studies/{study['id']}/trials", {"trials": [whole, short]}))
+    assert must(ask(house, study, "best"))["observed"]["trial"]["number"] == 1
+
+
 def test_several_objectives_have_no_best_but_a_front(house, must, trade):
     best = must(ask(house, trade, "best"))
     assert (best["observed"], best["advice"]) == (None, None)
@@ -185,9 +214,48 @@ def test_calibration_compares_each_trial_with_what_was_expected_of_it(house, mus
     found = must(ask(house, study, "predictions", calibration="true"))
     assert [row["number"] for row in found["trials"]] == list(range(18))
     assert set(found["coverage"]) == {"0.5", "0.8", "0.95"}
-    one = must(ask(house, study, "predictions", trial=7))
+    one = must(ask(house, study, "predictions", calibration="true", trial=7))
     assert one["trials"] == [found["trials"][7]]
-    refused(ask(house, study, "predictions", trial=99), 422, "invalid", "/query/trial")
+    refused(ask(house, study, "predictions", calibration="true", trial=99), 422, "invalid", "/query/trial")
+
+
+@pytest.fixture(scope="module")
+def running(house, must):
+    """Eight curves of loss and size up to step 12, and one up to step 4, of 20."""
+    study = house.create(
+        space=[X], policy=BAYES, resource={"name": "epoch", "max": 20}, objectives=[{"metric": "loss"}]
+    )
+    curves = [[0.1 * i + 1 / step for step in range(1, (4 if i == 8 else 20) + 1)] for i in range(9)]
+    trials = [
+        {
+            "params": {"x": i / 9},
+            "state": "PRUNED",
+            "curve": [{"step": step, "metrics": {"loss": value}} for step, value in enumerate(curve, 1)],
+        }
+        for i, curve in enumerate(curves)
+    ]
+    must(house.post(f"/studies/{study['id']}/trials", {"trials": trials}))
+    return study
+
+
+def test_the_rest_of_a_curve_is_foretold(house, must, running):
+    found = must(ask(house, running, "predictions", trial=8, max_points=3))
+    assert set(found) == {"trial", "metric", "model", "steps", "mean", "quantiles"}
+    assert (found["trial"], found["metric"], found["steps"]) == (8, "loss", [4, 12, 20])
+    assert math.isclose(found["mean"][0], 0.8 + 1 / 4, abs_tol=0.1)
+    assert set(found["quantiles"]) == {"0.05", "0.25", "0.5", "0.75", "0.95"}
+    assert found["quantiles"]["0.05"][-1] < found["mean"][-1] < found["quantiles"]["0.95"][-1]
+    assert must(ask(house, running, "predictions", trial=8, max_points=3, metric="loss")) == found
+
+
+def test_a_curve_that_there_is_not_is_not_foretold(house, refused, running, study):
+    refused(ask(house, running, "predictions", trial=99), 422, "trial_unknown", "/query/trial")
+    refused(ask(house, running, "predictions", trial=8, metric="size"), 422, "metric_unknown", "/query/metric")
+    refused(ask(house, study, "predictions", trial=7), 422, "resource_missing", "/query/trial")
+    refused(ask(house, running, "predictions", trial=8, max_points=1), 422, "invalid", "/query/max_points")
+    young = house.create(resource={"name": "epoch", "max": 20})
+    house.lease(young)
+    refused(ask(house, young, "predictions", trial=0), 409, "too_few_trials")
 
 
 QUESTIONS = {

@@ -90,6 +90,20 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Foretold:
+    """Where the curve of a trial is expected to go, in the metric's units: `mean`, and `quantiles` by probability, at
+    `steps` from the last one measured to the maximum; by a `model` of curves.
+    """
+
+    trial: int
+    metric: str
+    model: str
+    steps: list[int]
+    mean: list[float]
+    quantiles: dict[float, list[float]]
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """How trials turned out against what a model of the others expected: by trial, and how often within its intervals
     of 50, 80 and 95 %. A large `log_score` and a small `rmse` are good.
@@ -157,6 +171,12 @@ def prediction(found: Mapping[str, Any]) -> Prediction:
         feasible=found["feasible"],
         axes={axis["name"]: axis["values"] for axis in found.get("axes", ())},
     )
+
+
+def foretold(found: Mapping[str, Any]) -> Foretold:
+    quantiles = {float(q): list(map(float, values)) for q, values in found["quantiles"].items()}
+    mean = list(map(float, found["mean"]))
+    return Foretold(found["trial"], found["metric"], found["model"], found["steps"], mean, quantiles)
 
 
 def calibration(found: Mapping[str, Any]) -> Calibration:

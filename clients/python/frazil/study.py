@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, overload
 
 from . import knowledge
 from .farewell import Farewell
-from .knowledge import Best, Calibration, Front, Importances, Prediction, Regret, floats
+from .knowledge import Best, Calibration, Foretold, Front, Importances, Prediction, Regret, floats
 from .transport import jittered
 from .trial import Trial
 
@@ -191,6 +191,15 @@ class Study:
         text = None if base is None else json.dumps(dict(base))
         query = {"slice": parameter, "slice2": second, "resolution": resolution, "base": text}
         return knowledge.prediction(self._transport.get(f"{self._path}/predictions", **query))
+
+    def foretell(self, trial: Trial | Observed | int, metric: str | None = None, *, max_points: int = 100) -> Foretold:
+        """Where the curve of a trial, or of the trial with this number, is expected to go up to the full resource.
+
+        Raises `Conflict` where nothing has been measured yet.
+        """
+        number = trial if isinstance(trial, int) else trial.number
+        query = {"trial": number, "metric": metric, "max_points": max_points}
+        return knowledge.foretold(self._transport.get(f"{self._path}/predictions", **query))
 
     def calibration(self, metric: str | None = None) -> Calibration:
         """How well the model's expectations hold for trials that it has not seen. Takes some twenty fits."""

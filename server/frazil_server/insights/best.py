@@ -11,10 +11,12 @@ from frazil_tuner.errors import Conflict
 from frazil_tuner.history import Study
 from frazil_tuner.insights import advice
 from frazil_tuner.policies import Recommendation
+from frazil_tuner.policies.model_free import trained
 
 from .. import wire
 from ..database import transaction
 from ..engine.engine import recommend
+from ..engine.snapshots import deliberates
 from ..services import Services
 from ..studies.definitions import is_compared
 from ..trials import views
@@ -37,7 +39,7 @@ async def best_of(service: Services, sight: Sight, tolerance: float | None) -> d
 
 async def _recommended(service: Services, sight: Sight) -> Recommendation | None:
     """The policy's recommendation, from a worker where it takes a model."""
-    if sight.is_light:
+    if sight.is_light and not deliberates(sight.policy):
         return sight.policy.recommend(sight.study)
     found: Recommendation | None = await service.insights.ask(sight, recommend, sight.record.policy)
     return found
@@ -64,12 +66,15 @@ async def _advice(service: Services, sight: Sight, tolerance: float | None) -> d
 
 
 async def _observed(connection: AsyncConnection, sight: Sight) -> dict[str, Any] | None:
-    """The best value seen at any step, within all constraints; none of a study with several objectives or rankings."""
+    """The best value seen at any step, within all constraints; none of a study with several objectives or rankings.
+
+    Where more of the resource means training again, a value is that of one resource: the largest any trial has had.
+    """
     study = sight.study
     if len(study.objectives) > 1 or is_compared(sight.record.definition):
         return None
-    if study.definition.outcome_constraints:
-        number = _best_feasible(study)
+    if study.definition.outcome_constraints or sight.record.restarts:
+        number = _best_feasible(study, like_with_like=sight.record.restarts)
         trial = None if number is None else await views.by_number(connection, sight.record.id, number)
     else:
         trial = await views.best(connection, sight.record.id, study.objective.direction)
@@ -78,17 +83,20 @@ async def _observed(connection: AsyncConnection, sight: Sight) -> dict[str, Any]
     return {"trial": trial, "values": _values(study, trial)}
 
 
-def _best_feasible(study: Study) -> int | None:
-    """The trial with the best finite score among those that meet every outcome constraint; the earliest of equals."""
+def _best_feasible(study: Study, *, like_with_like: bool) -> int | None:
+    """The trial with the best finite score among those that meet every outcome constraint; the earliest of equals.
+
+    `like_with_like`: among those of them that had the most of the resource.
+    """
     scored = [
-        (score, -trial.number)
+        (trained(study, trial) if like_with_like else 0, score, -trial.number)
         for trial in study.trials
         if not trial.excluded
         and (score := trial.score(study.objective)) is not None
         and math.isfinite(score)
         and trial.satisfies(study.definition.outcome_constraints)
     ]
-    return -max(scored)[1] if scored else None
+    return -max(scored)[2] if scored else None
 
 
 def _values(study: Study, trial: dict[str, Any]) -> dict[str, Any]:

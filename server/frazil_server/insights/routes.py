@@ -46,7 +46,9 @@ Seen = Annotated[Sight, Depends(_sight)]
 
 @router.get("/{study}/best", response_model=BestOut)
 async def get_best(sight: Seen, request: Request, tolerance: Tolerance = None) -> Response:
-    """The best value seen at any step, what the model recommends at the full resource, and whether to go on."""
+    """The best value seen at any step (at the largest resource so far, where more of it means training again), what the
+    model recommends at the full resource, and whether to go on.
+    """
     return wire.Json(await best_of(services(request), sight, tolerance))
 
 
@@ -92,16 +94,23 @@ async def get_predictions(
     resolution: Annotated[int, Query(description="Values along each axis.")] = 21,
     base: Annotated[str | None, Query(description="As JSON: where the slice goes through; the best trial.")] = None,
     calibration: Annotated[bool, Query(description="Trials against what was expected of them, each left out.")] = False,
-    trial: Annotated[int | None, Query(ge=0, lt=2**31, description="The calibration of this trial alone.")] = None,
+    trial: Annotated[
+        int | None, Query(ge=0, lt=2**31, description="A number: where its curve will go; or its calibration alone.")
+    ] = None,
+    max_points: Annotated[int, Query(ge=2, le=1000, description="Steps of a curve that are predicted.")] = 100,
     metric: Metric = None,
 ) -> Response:
-    """What the model expects: at points, along one or two parameters; or how well its expectations have held."""
-    _require_one_of(points=points, slice=slice_, calibration=calibration or None, trial=trial)
+    """What the model expects: at points, along one or two parameters, of the rest of a trial's curve; or how well its
+    expectations have held.
+    """
+    _require_one_of(points=points, slice=slice_, calibration=calibration or None, trial=None if calibration else trial)
     if points is not None:
         found = await _ask(request, sight, insights.predictions, _array("points", points))
     elif slice_ is not None:
         parameters = [slice_] if slice2 is None else [slice_, slice2]
         found = await _ask(request, sight, insights.slices, parameters, _object("base", base), resolution)
+    elif trial is not None and not calibration:
+        found = await _ask(request, sight, insights.extrapolation, trial, max_points, metric)
     else:
         found = await _ask(request, sight, insights.calibration, metric)
         found = found if trial is None else _of_trial(found, trial)

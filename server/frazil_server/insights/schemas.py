@@ -76,7 +76,9 @@ class Axis(BaseModel):
 
 
 class PredictionsOut(BaseModel):
-    """At points, or along one or two axes; or, for calibration, at trials that the model has not seen."""
+    """At points, or along one or two axes; along the rest of a trial's curve; or, for calibration, at trials that the
+    model has not seen.
+    """
 
     points: list[dict[str, Any]] | None = None
     metrics: dict[str, Predicted] | None = None
@@ -89,6 +91,11 @@ class PredictionsOut(BaseModel):
     coverage: dict[str, float] | None = None
     log_score: Any = None
     rmse: Any = None
+    trial: int | None = None
+    model: str | None = Field(None, description="Of the curves.")
+    steps: list[int] | None = None
+    mean: list[float] | None = None
+    quantiles: dict[str, list[float]] | None = Field(None, description='By probability: "0.05" to "0.95".')
 
 
 class RegretOut(BaseModel):

@@ -24,9 +24,14 @@ from .views import require_declared
 
 router = APIRouter(prefix="/studies", tags=["trials"])
 
-MaxPoints = Annotated[int, Query(ge=2, le=1000, description="Points of one curve, evenly spaced, both ends kept.")]
+MaxPoints = Annotated[
+    int,
+    Query(ge=2, le=1000, description="Points of one curve: both ends, the lowest, the highest, others evenly spaced."),
+]
 
-# Of n points `most` are kept: the first, and each i-th that enters another of most - 1 equal stretches of 0 … n - 1.
+# Of n points `most` are kept: the lowest and the highest finite one, as far as they are no ends and there is room; of
+# the room that is left, `places`, the first, and each i-th that enters another of places - 1 equal stretches of
+# 0 … n - 1.
 _PAGE = text(
     """WITH page AS (
         SELECT id, number, state FROM trials
@@ -36,9 +41,20 @@ _PAGE = text(
     FROM page CROSS JOIN LATERAL (
         SELECT array_agg(step ORDER BY step) AS steps, array_agg(value ORDER BY step) AS points
         FROM (
-            SELECT step, value, row_number() OVER (ORDER BY step) - 1 AS i, count(*) OVER () AS n
-            FROM measurements WHERE trial_id = page.id AND metric = :metric) AS ranked
-        WHERE n <= :most OR i = 0 OR i * (:most - 1) / nullif(n - 1, 0) > (i - 1) * (:most - 1) / nullif(n - 1, 0)
+            SELECT *, :most - count(*) FILTER (WHERE extreme) OVER () AS places FROM (
+                SELECT step, value, i, n, n > :most AND 0 < i AND i < n - 1
+                    AND (low = 1 AND :most > 2 OR high = 1 AND :most > 3) AS extreme
+                FROM (
+                    SELECT step, value, row_number() OVER (ORDER BY step) - 1 AS i, count(*) OVER () AS n,
+                        row_number() OVER (ORDER BY finite, step) AS low,
+                        row_number() OVER (ORDER BY finite DESC NULLS LAST, step) AS high
+                    FROM (
+                        SELECT step, value,
+                            CASE WHEN value > '-Infinity' AND value < 'Infinity' THEN value END AS finite
+                        FROM measurements WHERE trial_id = page.id AND metric = :metric) AS measured) AS ranked
+                ) AS marked) AS placed
+        WHERE n <= :most OR extreme OR i = 0
+            OR i * (places - 1) / nullif(n - 1, 0) > (i - 1) * (places - 1) / nullif(n - 1, 0)
     ) AS curve ORDER BY page.number"""
 )
 _MEASURED = text(

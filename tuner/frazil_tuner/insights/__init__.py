@@ -5,9 +5,20 @@ study with JSON-able answers. Importing this imports no torch.
 from __future__ import annotations
 
 from .advice import advice
+from .extrapolation import extrapolation
 from .importances import METHODS, importances
 from .pareto import pareto
 from .predictions import calibration, predictions, slices
 from .regret import regret
 
-__all__ = ["METHODS", "advice", "calibration", "importances", "pareto", "predictions", "regret", "slices"]
+__all__ = [
+    "METHODS",
+    "advice",
+    "calibration",
+    "extrapolation",
+    "importances",
+    "pareto",
+    "predictions",
+    "regret",
+    "slices",
+]
