@@ -308,6 +308,10 @@ class TestPriorFitted(CurveModelContract):
     name = "pfn"
 
 
+class TestGuarded(CurveModelContract):
+    name = "guarded"
+
+
 class TestRegression(CurveModelContract):
     name = "regression"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .base import CurveBelief, CurveModel, Curves, Predictive, Where
 from .gp import FreezeThaw
+from .guard import Guarded
 from .last import Last
 from .pfn import PriorFitted
 from .predictive import Mixture
@@ -22,6 +23,7 @@ __all__ = [
     "CurveModel",
     "Curves",
     "FreezeThaw",
+    "Guarded",
     "Last",
     "Mixture",
     "Predictive",
@@ -33,6 +35,6 @@ __all__ = [
 ]
 
 CURVE_MODELS: Mapping[str, CurveModel] = MappingProxyType(
-    {"gp": FreezeThaw(), "pfn": PriorFitted(), "regression": Regression(), "last": Last()}
+    {"gp": FreezeThaw(), "pfn": PriorFitted(), "guarded": Guarded(), "regression": Regression(), "last": Last()}
 )
 """Every model of curves by the name that policies give it."""

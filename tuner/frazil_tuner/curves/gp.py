@@ -67,7 +67,9 @@ def prior(d: int) -> tuple[Floats, Floats]:
 
 
 def most_probable(likelihood: Likelihood, start: Mapping[str, Any]) -> Hyper:
-    """The hyperparameters that maximise likelihood times prior, from where an earlier fit ended, if there was one."""
+    """The hyperparameters that maximise likelihood times prior, from where an earlier fit ended, if there was one; and
+    where it says that they are "settled", those of the earlier fit themselves.
+    """
     centre, spread = prior(likelihood.observed.x.shape[1])
 
     def loss(z: Floats) -> tuple[float, Floats]:
@@ -81,8 +83,8 @@ def most_probable(likelihood: Likelihood, start: Mapping[str, Any]) -> Hyper:
     begin = np.zeros_like(centre)
     if known is not None and len(known) == len(centre):
         begin = np.clip((np.asarray(known, dtype=np.float64) - centre) / spread, -FARTHEST, FARTHEST)
-    if not likelihood.count:
-        return Hyper(centre)
+    if not likelihood.count or (start.get("settled") and begin.any()):
+        return Hyper(centre + spread * begin)
     limits = {"maxiter": 20 if begin.any() else 60, "ftol": 1e-5, "gtol": 1e-2}
     found = minimize(
         loss, begin, jac=True, method="L-BFGS-B", bounds=[(-FARTHEST, FARTHEST)] * len(begin), options=limits

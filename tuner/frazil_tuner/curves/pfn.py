@@ -155,6 +155,17 @@ class PriorFittedBelief:
     def told(self) -> Told:
         return Told.of(self.curves, self.unit)
 
+    @cached_property
+    def rank(self) -> Integers:
+        """The place (n,) of each curve in an order that depends on what is known of them, and not on their own."""
+        told = self.told
+        if not len(told.u):
+            return np.arange(self.curves.size)
+        first, last = told.u[np.minimum(told.bounds[:-1], len(told.u) - 1)], told.worth
+        rank = np.empty(self.curves.size, dtype=np.int64)
+        rank[np.lexsort((last, first, told.count, *self.curves.x.T))] = np.arange(self.curves.size)
+        return rank
+
     def _recalled(self, where: Where) -> tuple[Integers, Floats]:
         """The step (m,) to ask for in place of one that its curve has passed, and how much less was measured there."""
         asked, shift = where.step.astype(np.int64), np.zeros(len(where.step))
@@ -202,7 +213,9 @@ class PriorFittedBelief:
         told, kept = self.told, self.told.kept()
         if not len(kept):
             return None
-        number = self._numbered(np.unique(told.owner[kept]))
+        number = np.full(self.curves.size + 1, -1)
+        read = np.unique(told.owner[kept])
+        number[read[np.argsort(self.rank[read])]] = np.arange(len(read))
         owner, step = told.owner[kept], told.step[kept]
         context = Context(
             x=torch.from_numpy(self._padded(self.curves.x))[None, owner],
@@ -214,14 +227,6 @@ class PriorFittedBelief:
         )
         with torch.inference_mode():
             return self.network.encode(context), number
-
-    def _numbered(self, curves: Integers) -> Integers:
-        told = self.told
-        first, last = told.u[told.bounds[curves]], told.u[told.bounds[curves + 1] - 1]
-        order = np.lexsort((last, first, told.count[curves], *self.curves.x[curves].T))
-        number = np.full(self.curves.size + 1, -1)
-        number[curves[order]] = np.arange(len(curves))
-        return number
 
     def _padded(self, x: Floats) -> Floats:
         """Rows (m, MOST) for the network."""

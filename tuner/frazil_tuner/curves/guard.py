@@ -1,0 +1,175 @@
+"""A network's beliefs under guard: mixed with those of the Gaussian process by how well each foretells this study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..pfn.manifest import Damaged
+from ..surrogates.base import FitFailed
+from .base import Where
+from .blend import Blend
+from .gp import FreezeThaw
+from .pfn import PriorFitted, PriorFittedBelief
+
+if TYPE_CHECKING:
+    from ..numerics import Floats
+    from .base import CurveBelief, CurveModel, Curves, Integers, Mask, Predictive
+
+SHARE, DOUBT = 0.95, 10.0
+"""The network's share as believed before any value was foretold, and how many foretold values that belief weighs."""
+
+ROUNDS = 30
+"""Rounds in which the share is found."""
+
+OF = 4
+"""Of so many curves one is foretold from its beginning, and one as if it had not begun."""
+
+GOLDEN = 0.618034
+
+DOWN = 0.01
+"""Believed at most so far above the worst score, in widths of the unit, a diverged curve was foretold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Of a mixture, what the network has in it: for values of curves `begun` and of `fresh` ones."""
+
+    begun: float = SHARE
+    fresh: float = SHARE
+
+    @classmethod
+    def remembered(cls, start: Mapping[str, Any]) -> Shares | None:
+        known = start.get("network")
+        if not isinstance(known, Mapping) or not start.get("settled"):
+            return None
+        begun, fresh = known.get("begun"), known.get("fresh")
+        return cls(begun, fresh) if isinstance(begun, float) and isinstance(fresh, float) else None
+
+    def at(self, begun: Mask) -> Floats:
+        share: Floats = np.where(begun, self.begun, self.fresh)
+        return share
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """The mixture of `network` and `process`. With an earlier fit that is "settled" nothing is learned anew.
+
+    Where the network cannot serve, since its weights are damaged, the process serves alone; where the process fails,
+    the network does.
+    """
+
+    network: PriorFitted = field(default_factory=PriorFitted)
+    process: CurveModel = field(default_factory=FreezeThaw)
+
+    def fit(self, curves: Curves, start: Mapping[str, Any] | None = None) -> CurveBelief:
+        start = start or {}
+        try:
+            network = self.network.fit(curves)
+        except Damaged:  # named when the server starts
+            return self.process.fit(curves, start)
+        known = replace(curves, floor=network.unit.worst)  # one worst score for both
+        try:
+            process = self.process.fit(known, start)
+            shares = Shares.remembered(start) or self._shares(known, network, process)
+        except FitFailed:
+            return network
+        return GuardedBelief(network, process, shares)
+
+    def _shares(self, curves: Curves, network: PriorFittedBelief, process: CurveBelief) -> Shares:
+        """From how well both foretell what was seen last of some curves, from the rest of the study."""
+        trial = Trial.of(curves, network)
+        if not len(trial.where.owner):
+            return Shares()
+        other = self.process.fit(trial.rest, {**process.fit, "settled": True})
+        beliefs = (replace(network, curves=trial.rest), other)
+        one, two = (trial.density(belief.at(trial.where), network) for belief in beliefs)
+        begun = trial.where.owner >= 0
+        return Shares(stacked(one[begun], two[begun]), stacked(one[~begun], two[~begun]))
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The `rest` of a study from which the scores `u` (k,), in the network's unit, are foretold at `where`: of every
+    fourth curve the last one, from a beginning of any length, and of another fourth as if they had not begun.
+    """
+
+    rest: Curves
+    where: Where
+    u: Floats
+
+    @classmethod
+    def of(cls, curves: Curves, network: PriorFittedBelief) -> Trial:
+        """Which curves: by their rank in an order that depends on what is known of them only."""
+        told, rank = network.told, network.rank
+        held = (told.count > 0) & ~curves.dead
+        cut = held & (rank % OF == 0) & (told.count > 1)
+        gone = held & (rank % OF == 2) & (held.sum() > OF)
+        last = told.bounds[1:] - 1
+        left = np.clip(told.count ** ((GOLDEN * rank + 0.5) % 1.0), 1, np.maximum(told.count - 1, 1)).astype(np.int64)
+        until = (
+            told.step[np.clip(np.where(cut, told.bounds[:-1] + left - 1, last), 0, None)] if len(told.step) else last
+        )
+        kept = (curves.step <= until[curves.owner]) & ~gone[curves.owner]
+        rest = replace(curves, owner=curves.owner[kept], step=curves.step[kept], score=curves.score[kept])
+        asked = np.flatnonzero(cut | gone)
+        where = Where(curves.x[asked], np.where(gone[asked], -1, asked), told.step[last[asked]])
+        return cls(rest, where, told.u[last[asked]])
+
+    def density(self, predicted: Predictive, network: PriorFittedBelief) -> Floats:
+        """The log density (k,) of what was seen; of a curve that is down, that it was believed near the worst."""
+        unit = network.unit
+        near = np.log(
+            np.maximum(1.0 - predicted.exceeding(unit.worst + DOWN * unit.width), 1e-12) / (DOWN * unit.width)
+        )
+        return np.where(self.u > 0.0, predicted.log_density(unit.worst + unit.width * self.u), near)
+
+
+def stacked(one: Floats, other: Floats) -> float:
+    """The share s of the first of two models in a mixture that makes the log densities (k,) of k values largest,
+
+        Σ_i log(s p_i + (1 - s) q_i) + DOUBT (SHARE log s + (1 - SHARE) log(1 - s)),
+
+    by expectation and maximisation.                                             Yao et al. 2018 (arXiv 1704.02030)
+    """
+    share = SHARE
+    apart = np.clip(other - one, -700.0, 700.0)
+    for _ in range(ROUNDS):
+        belongs = 1.0 / (1.0 + (1.0 - share) / share * np.exp(apart))
+        share = float(belongs.sum() + DOUBT * SHARE) / (len(one) + DOUBT)
+    return share
+
+
+@dataclass(frozen=True)
+class GuardedBelief:
+    """Curve by curve, one of the two models is right: which, is believed in proportion to the shares."""
+
+    network: PriorFittedBelief
+    process: CurveBelief
+    shares: Shares
+
+    @property
+    def fit(self) -> Mapping[str, Any]:
+        shares = {"begun": round(self.shares.begun, 4), "fresh": round(self.shares.fresh, 4)}
+        return {**self.process.fit, "network": shares}
+
+    def at(self, where: Where, *, noisy: bool = True) -> Blend:
+        one, other = self.network.at(where, noisy=noisy), self.process.at(where, noisy=noisy)
+        return Blend(one, other, self.shares.at(self._begun(where)))
+
+    def draws(self, where: Where, count: int, rng: np.random.Generator) -> Floats:
+        curve: Integers = np.unique(where.named(self.network.curves.size)[1], return_inverse=True)[1].ravel()
+        luck = rng.random((count, int(curve.max(initial=-1)) + 1))[:, curve]
+        one, other = self.network.draws(where, count, rng), self.process.draws(where, count, rng)
+        return np.where(luck < self.shares.at(self._begun(where)), one, other)
+
+    def given(self, where: Where, score: Floats) -> GuardedBelief:
+        return replace(self, network=self.network.given(where, score), process=self.process.given(where, score))
+
+    def _begun(self, where: Where) -> Mask:
+        count = np.append(self.network.told.count, 0)  # of a new curve, -1
+        begun: Mask = count[where.owner] > 0
+        return begun
