@@ -60,6 +60,10 @@ def optuna(name: str, pruner: str, **arguments: Any) -> Peer:
     return Peer(name, "stepwise_optuna", "optuna", {"sampler": "TPESampler", "pruner": given})
 
 
+def syne_tune(name: str, scheduler: str) -> Peer:
+    return Peer(name, "stepwise_syne_tune", "syne-tune", {"scheduler": scheduler}, environment="syne_tune")
+
+
 CONTENDERS: Mapping[str, Contender] = {
     contender.name: contender
     for contender in (
@@ -69,6 +73,8 @@ CONTENDERS: Mapping[str, Contender] = {
         optuna("tpe-halving", "SuccessiveHalvingPruner"),
         optuna("tpe-hyperband", "HyperbandPruner"),
         optuna("tpe-median", "MedianPruner"),
+        syne_tune("syne-asha", "ASHA"),
+        syne_tune("syne-bohb", "BOHB"),
     )
 }
 

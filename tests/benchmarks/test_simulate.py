@@ -44,6 +44,7 @@ TAKING_STEPS: Mapping[str, Mapping[str, Any]] = {
     "bohb": {},
     "median": {},
     "percentile": {},
+    "prediction_stopping": {"suggester": "random"},
     "random": {},
 }
 """The policies that are played out here, each with options that make it decide often."""

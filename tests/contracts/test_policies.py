@@ -408,6 +408,12 @@ class TestPercentile(PolicyContract):
     resource = EPOCHS
 
 
+class TestPredictionStopping(PolicyContract):
+    name = "prediction_stopping"
+    options: ClassVar[Mapping[str, Any]] = {"suggester": "random"}
+    resource = EPOCHS
+
+
 class TestAuto(PolicyContract):
     name = "auto"
 

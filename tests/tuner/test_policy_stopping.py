@@ -13,6 +13,7 @@ from frazil_tuner.history import Definition, Objective, Resource, Study, Trial, 
 from frazil_tuner.policies import Continue, Policy, Start, Stop, build
 from frazil_tuner.policies.median import running_average
 from frazil_tuner.policies.patience import Patience, saturated_since, worsens
+from frazil_tuner.policies.prediction_stopping import chance_of_exceeding, teachers
 from frazil_tuner.space import Space
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def trial(number: int, losses: Sequence[float], state: TrialState = PRUNED, **mo
     curves = {"loss": tuple(enumerate(losses, 1))} | {
         metric: tuple(enumerate(values, 1)) for metric, values in more.pop("also", {}).items()
     }
-    return Trial(number, {"lr": 0.1}, state, curves, {}, len(losses), len(losses), **more)
+    return Trial(number, {"lr": more.pop("lr", 0.1)}, state, curves, {}, len(losses), len(losses), **more)
 
 
 def definition(resource: Resource | None = None, direction: Any = "minimize", summary: Any = "last") -> Definition:
@@ -48,10 +49,11 @@ def crowd(*curves: Sequence[float], state: TrialState = PRUNED) -> list[Trial]:
     return [trial(i, curve, state) for i, curve in enumerate(curves)]
 
 
-STOPPING = pytest.mark.parametrize("name", ["median", "percentile"])
+EVERY = pytest.mark.parametrize("name", ["median", "percentile", "prediction_stopping"])
+COMPARING = pytest.mark.parametrize("name", ["median", "percentile"])
 
 
-@STOPPING
+@EVERY
 class TestEveryStoppingPolicy:
     def test_new_trials_run_to_the_first_judgement(self, name: str) -> None:
         for options, until in (({}, 2), ({"warmup": 5}, 5), ({"warmup": 99}, 20)):
@@ -75,6 +77,14 @@ class TestEveryStoppingPolicy:
         coarse = definition(Resource("epoch", 20, min=5))
         assert decide(policy(name, every=2), arrived, given=coarse) == Continue(8)
 
+    @pytest.mark.parametrize("diverged", [math.nan, math.inf, -math.inf])
+    def test_a_diverged_run_is_stopped_even_if_it_is_the_first(self, name: str, diverged: float) -> None:
+        decision = decide(policy(name, warmup=9, patience=9), trial(0, [0.1, diverged], RUNNING))
+        assert decision == Stop(f"diverged: loss is {diverged} at step 2")
+
+
+@COMPARING
+class TestThoseThatCompare:
     def test_a_poor_run_is_stopped_once_enough_others_came_as_far(self, name: str) -> None:
         poor = trial(9, [0.9, 0.9], RUNNING)
         others = crowd(*[[0.5, 0.4]] * 3)
@@ -97,11 +107,6 @@ class TestEveryStoppingPolicy:
     def test_a_run_that_was_better_once_is_kept(self, name: str) -> None:
         others = crowd(*[[0.5, 0.4]] * 5)
         assert isinstance(decide(policy(name), trial(9, [0.1, 0.9], RUNNING), *others), Continue)
-
-    @pytest.mark.parametrize("diverged", [math.nan, math.inf, -math.inf])
-    def test_a_diverged_run_is_stopped_even_if_it_is_the_first(self, name: str, diverged: float) -> None:
-        decision = decide(policy(name, warmup=9, patience=9), trial(0, [0.1, diverged], RUNNING))
-        assert decision == Stop(f"diverged: loss is {diverged} at step 2")
 
     @pytest.mark.parametrize("diverged", [math.nan, -math.inf, -1e308])
     def test_failed_and_diverged_trials_never_raise_the_bar(self, name: str, diverged: float) -> None:
@@ -175,6 +180,64 @@ class TestPercentile:
         assert isinstance(decide(policy("percentile"), trial(9, [0.9, 0.4], RUNNING), *others), Continue)
 
 
+class TestPrediction:
+    """Runs that end where they begin, less a tenth: 2 steps tell all, once some have run to the end."""
+
+    def finished(self, *ends: float) -> list[Trial]:
+        return [
+            trial(i, np.linspace(end + 0.1, end, 20).tolist(), COMPLETED, lr=0.1 * (i + 1))
+            for i, end in enumerate(ends)
+        ]
+
+    def test_a_run_that_will_not_beat_the_best_is_stopped(self) -> None:
+        others = self.finished(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+        decision = decide(policy("prediction_stopping"), trial(9, [0.9, 0.89], RUNNING), *others)
+        assert isinstance(decision, Stop)
+        assert decision.reason.startswith("it ends better than the best loss, 0.2, with probability 0")
+        assert isinstance(decide(policy("prediction_stopping"), trial(9, [0.25, 0.24], RUNNING), *others), Continue)
+
+    def test_delta_says_how_sure_one_must_be(self) -> None:
+        rng = np.random.default_rng(1)
+        ends = np.linspace(0.2, 0.8, 12)
+        others = [trial(i, [end + 0.1, *[end + rng.normal(0, 0.03)] * 19], COMPLETED) for i, end in enumerate(ends)]
+        best = min(other.curves["loss"][-1][1] for other in others)
+        even = trial(99, [best + 0.13], RUNNING)
+        chance = chance_of_exceeding(Study(definition(), (*others, even)), even, -best)
+        assert 0.01 < chance < 0.49
+        assert isinstance(decide(policy("prediction_stopping", delta=chance / 2), even, *others), Continue)
+        assert isinstance(decide(policy("prediction_stopping", delta=min(2 * chance, 0.5)), even, *others), Stop)
+
+    def test_a_slow_starter_is_known_by_those_before_it(self) -> None:
+        """Half the runs start low and stay, the others start high and end lowest."""
+        rng = np.random.default_rng(0)
+        early = [trial(i, np.linspace(0.5, 0.45, 20) + rng.normal(0, 0.01), COMPLETED) for i in range(8)]
+        late = [trial(8 + i, np.linspace(0.9, 0.1, 20) + rng.normal(0, 0.01), COMPLETED) for i in range(8)]
+        study = Study(definition(), (*early, *late))
+        slow, stuck = (
+            trial(99, np.linspace(0.9, 0.1, 20)[:4], RUNNING),
+            trial(99, np.linspace(0.5, 0.45, 20)[:4], RUNNING),
+        )
+        assert chance_of_exceeding(study, slow, -0.12) > 0.3 > chance_of_exceeding(study, stuck, -0.12)
+
+    def test_before_a_run_has_come_to_the_end_nothing_is_out_of_reach(self) -> None:
+        poor = trial(9, [0.9, 0.89], RUNNING)
+        halfway = [replace(one, state=PRUNED, last_step=19) for one in self.finished(0.1, 0.2)]
+        failed = [replace(one, state=FAILED) for one in self.finished(0.1, 0.2)]
+        excluded = [replace(one, excluded=True) for one in self.finished(0.1, 0.2)]
+        for others in ([], halfway, failed, excluded):
+            assert decide(policy("prediction_stopping"), poor, *others) == Continue(3)
+
+    def test_a_diverged_run_is_no_bar_and_teaches_nothing(self) -> None:
+        others = [trial(i, [0.5] * 19 + [math.nan], COMPLETED) for i in range(6)]
+        assert decide(policy("prediction_stopping"), trial(9, [0.9, 0.89], RUNNING), *others) == Continue(3)
+
+    def test_it_is_learned_from_those_trained_longest(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("frazil_tuner.policies.prediction_stopping.MOST_TEACHERS", 2)
+        trials = [trial(i, [0.5] * steps) for i, steps in enumerate([3, 20, 1, 7])]
+        own = trial(4, [0.5] * 9, RUNNING)
+        assert [one.number for one in teachers(Study(definition(), (*trials, own)), own)] == [1, 3]
+
+
 class TestPatience:
     """A run as in Power et al.: training data learned by heart at step 10, validation flat until far later."""
 
@@ -230,8 +293,8 @@ class TestPatience:
         assert worsens(np.array([0.5, -math.inf]), whole)
 
 
-@STOPPING
+@EVERY
 def test_an_option_out_of_bounds_is_refused(name: str) -> None:
-    for option, value in (("suggester", "oracle"), ("startup", 0), ("every", -1), ("patience", -1), ("warmup", -1)):
+    for option, value in (("suggester", "oracle"), ("every", -1), ("patience", -1), ("warmup", -1)):
         with pytest.raises(Exception, match=option):
             policy(name, **{option: value})

@@ -34,6 +34,7 @@ from .multi_fidelity import MultiFidelity
 from .nsga2 import Nsga2
 from .options import describe_options, objections, read_options
 from .percentile import Percentile
+from .prediction_stopping import PredictionStopping
 from .random import Random
 from .rank_sgd import RankSgd
 from .sobol import Sobol
@@ -68,6 +69,7 @@ POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
             Bohb,
             Median,
             Percentile,
+            PredictionStopping,
             Bayes,
             MultiFidelity,
             Tpe,
