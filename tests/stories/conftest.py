@@ -40,7 +40,8 @@ class Worker:
 
     def __init__(self, url: str, study: frazil.Study, folder: Path, options: dict[str, Any]) -> None:
         self._log = folder / f"{uuid.uuid4().hex}.log"
-        given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not True]
+        given += [f"--{name}" for name, value in options.items() if value is True]
         command = [sys.executable, str(TRAINING), study.name, str(self._log), str(folder), *given]
         self.process = subprocess.Popen(command, env={**os.environ, "FRAZIL_URL": url}, stderr=subprocess.PIPE)
 
@@ -125,7 +126,9 @@ def engine_workers(server: Server) -> list[psutil.Process]:
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
-def the_books_balance(study: frazil.Study, workers: list[Worker]) -> list[dict[str, Any]]:
+def the_books_balance(
+    study: frazil.Study, workers: list[Worker], uninterrupted: Callable[..., Any] = whole_curve
+) -> list[dict[str, Any]]:
     """Nothing lost, nothing counted wrong, every curve as an uninterrupted run would have measured it.
 
     Returns the trials.
@@ -133,7 +136,7 @@ def the_books_balance(study: frazil.Study, workers: list[Worker]) -> list[dict[s
     records = list(study.refresh().records())
     curves = {record["id"]: study.curve(record["id"], "loss") for record in records}
     for record in records:
-        assert curves[record["id"]] == whole_curve(record["params"], record["last_step"])
+        assert curves[record["id"]] == uninterrupted(record["params"], record["last_step"])
     for line in (line for worker in workers for line in worker.diary("acknowledged")):
         assert curves[line["trial"]][line["step"] - 1] == (line["step"], line["loss"])
     counted = {state: sum(record["state"] == state for record in records) for state in study.info["counts"]}
