@@ -73,7 +73,9 @@ def test_a_wild_score_sets_no_bounds() -> None:
 
 
 def test_the_floor_that_the_caller_knows_is_the_worst() -> None:
-    assert unit_for(curves_of([[-3.0, 8.0]], floor=-3.5)).worst == -3.5
+    assert unit_for(curves_of([[-3.0, 8.0]], floor=-9.0)).worst == -9.0
+    assert unit_for(curves_of([[0.5, 0.51], [-np.inf]], floor=0.0)) == Unit(0.0, 1.0)
+    assert unit_for(curves_of([[-2.0, -1.9]], floor=-5.0)) == Unit(-5.0, 0.0)
 
 
 # ── columns ──────────────────────────────────────────────────────────────────

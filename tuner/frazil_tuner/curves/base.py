@@ -100,6 +100,10 @@ class Predictive(Protocol):
         """P(score > threshold) (m,); a threshold for all, or for each its own (m,)."""
         ...
 
+    def improvement(self, threshold: float) -> Floats:
+        """E max(score - threshold, 0) (m,)."""
+        ...
+
 
 class CurveBelief(Protocol):
     """A joint belief about all values of all curves, seen and unseen."""

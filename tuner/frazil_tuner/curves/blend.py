@@ -44,6 +44,9 @@ class Blend:
     def exceeding(self, threshold: Floats | float) -> Floats:
         return self.share * self.one.exceeding(threshold) + (1 - self.share) * self.other.exceeding(threshold)
 
+    def improvement(self, threshold: float) -> Floats:
+        return self.share * self.one.improvement(threshold) + (1 - self.share) * self.other.improvement(threshold)
+
     def quantile(self, q: float) -> Floats:
         ends = self.one.quantile(q), self.other.quantile(q)
         low, high = np.minimum(*ends), np.maximum(*ends)

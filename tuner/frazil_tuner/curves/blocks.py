@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import lapack
 
-from ..surrogates.base import FitFailed
+from ..numerics import FitFailed
 from .course import FUNCTIONS, Course, course
 from .kernel import MIXED, Hyper, Own, correlation, gaps
 from .thinning import thinned

@@ -8,8 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..numerics import Floats
-from ..surrogates.kernels import matern52
+from ..numerics import Floats, matern52
 
 FUNCTIONS = 4
 """Functions of time that weights over configurations multiply: the value at the end, and courses towards it."""

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import lapack
 from scipy.optimize import minimize
 
-from ..surrogates.base import FitFailed
+from ..numerics import FitFailed
 from .blocks import Likelihood, Observed, Posterior
 from .divergence import Divergence
 from .kernel import Hyper, Own, correlation, gaps

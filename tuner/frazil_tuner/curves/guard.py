@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..numerics import FitFailed
 from ..pfn.manifest import Damaged
-from ..surrogates.base import FitFailed
 from .base import Where
 from .blend import Blend
 from .gp import FreezeThaw

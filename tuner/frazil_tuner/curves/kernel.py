@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..surrogates.kernels import matern52
+from ..numerics import matern52
 from .course import FUNCTIONS, drifted
 
 if TYPE_CHECKING:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import logsumexp, ndtr
 
+from ..numerics import log_h
+
 if TYPE_CHECKING:
     from ..numerics import Floats
 
@@ -44,6 +46,12 @@ class Mixture:
     def exceeding(self, threshold: Floats | float) -> Floats:
         chance: Floats = (self.weights * ndtr((self.means - threshold) / self.sds)).sum(0)
         return chance
+
+    def improvement(self, threshold: float) -> Floats:
+        """Σ w s h((m - threshold) / s),  h(z) = φ(z) + z Φ(z)"""
+        z = (self.means - threshold) / self.sds
+        improvement: Floats = (self.weights * self.sds * np.exp(log_h(np.clip(z, -1e100, 1e100)))).sum(0)
+        return improvement
 
     def quantile(self, q: float) -> Floats:
         low, high = (self.means - 40 * self.sds).min(0), (self.means + 40 * self.sds).max(0)

@@ -51,7 +51,8 @@ class Unit:
 
 def unit_for(curves: Curves) -> Unit:
     """Natural bounds where scores look like losses, all negative, or like shares, all in [0, 1], and use a fair part of
-    the interval; else bounds around what was seen, which a change of unit changes alike. No order of curves matters.
+    the interval; else bounds around what was seen, which a change of unit changes alike. A floor is the worst score
+    wherever the caller knows one. No order of curves matters.
     """
     scale = suited(curves)
     seen = np.isfinite(curves.score) & (curves.score > scale.low) & (curves.score <= scale.high)
@@ -60,9 +61,12 @@ def unit_for(curves: Curves) -> Unit:
     score = curves.score[seen]
     low, high = float(score.min()), float(score.max())
     natural = _natural(low, high, _first(curves, seen))
+    around = _around(low, high, scale.spread)
+    if curves.floor is not None:
+        return Unit(curves.floor, natural.best if natural and natural.best > curves.floor else around.best)
     if natural is not None and high - max(low, natural.worst) >= FAR * natural.width:
         return natural
-    return _around(low, high, scale.spread, curves.floor)
+    return around
 
 
 def _natural(low: float, high: float, first: Floats) -> Unit | None:
@@ -73,10 +77,9 @@ def _natural(low: float, high: float, first: Floats) -> Unit | None:
     return None
 
 
-def _around(low: float, high: float, spread: float, floor: float | None) -> Unit:
+def _around(low: float, high: float, spread: float) -> Unit:
     span = high - low if high - low > 1e-9 * spread else spread
-    worst = low - BELOW * span
-    return Unit(worst if floor is None else max(worst, min(floor, low)), high + ABOVE * span)
+    return Unit(low - BELOW * span, high + ABOVE * span)
 
 
 def _first(curves: Curves, seen: Mask) -> Floats:
