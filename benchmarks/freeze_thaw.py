@@ -31,7 +31,7 @@ from statistics import fmean, median
 
 import numpy as np
 from contest import CACHE, ONE_THREAD, Crashed, Missing, Peer, Unsupported
-from races import CONTENDERS, Contender, Event, Race, run, version
+from races import ABSENT, CONTENDERS, Contender, Event, Race, run, version
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import rankdata, wilcoxon
@@ -185,7 +185,8 @@ def hold(plans: Sequence[Plan], jobs: int, cache: Path) -> tuple[list[Race], lis
 
 def take_part(names: Sequence[str]) -> tuple[list[Contender], list[str]]:
     """Those that can be had here, and why the others cannot."""
-    present, missing = [], []
+    present: list[Contender] = []
+    missing = [f"{name}: {reason}" for name, reason in ABSENT.items()]
     for name in names:
         try:
             version(CONTENDERS[name])

@@ -64,6 +64,14 @@ def syne_tune(name: str, scheduler: str) -> Peer:
     return Peer(name, "stepwise_syne_tune", "syne-tune", {"scheduler": scheduler}, environment="syne_tune")
 
 
+def neps(name: str, algorithm: str, **arguments: Any) -> Peer:
+    given = {"algorithm": algorithm, "arguments": arguments}
+    return Peer(name, "stepwise_neps", "neural-pipeline-search", given, environment="neps")
+
+
+ABSENT = {"neps-ifbo": "its network's weights are in no package, and are downloaded when it is first used"}
+"""Whom one would like to see here, and why they are not."""
+
 CONTENDERS: Mapping[str, Contender] = {
     contender.name: contender
     for contender in (
@@ -75,6 +83,8 @@ CONTENDERS: Mapping[str, Contender] = {
         optuna("tpe-median", "MedianPruner"),
         syne_tune("syne-asha", "ASHA"),
         syne_tune("syne-bohb", "BOHB"),
+        neps("neps-asha", "asha"),
+        neps("neps-priorband", "priorband", base="async_hb"),
     )
 }
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import races
-from contest import Missing
-from freeze_thaw import Results, checks, longer, main, speed_checks
+from contest import Missing, Peer
+from freeze_thaw import Results, checks, longer, main, speed_checks, take_part
 from races import CONTENDERS, Event, Ours, Race, outcomes, regret, run, table_of, version
 
 MARKS = (20, 60)
@@ -83,6 +83,46 @@ def test_a_tools_race_is_kept_and_not_run_again(event: Event, tmp_path: Path, mo
     for other in (replace(event, workers=2), replace(event, summary="best"), replace(event, marks=(60,))):
         with pytest.raises(TypeError):
             run(tpe, other, 0, cache)
+
+
+PAUSING = """
+from stepwise import *
+class Pausing:
+    "Trains candidate 5 to step 2, then candidate 6 to the end, then the first to the end, told of every step."
+    packages = ()
+    def __init__(self, task):
+        self.work, self.told = iter([[0, 5, 2], [1, 6, 8], [0, None, 8]]), []
+        assert (task.options["max"], len(task.options["rows"])) == (8, 40)
+    def next(self):
+        return next(self.work, None)
+    def step(self, key, step, value):
+        self.told.append((key, step))
+        if len(self.told) == 16:
+            first, second, rest = [(0, 1), (0, 2)], [(1, s) for s in range(1, 9)], [(0, s) for s in range(3, 9)]
+            assert self.told == first + second + rest
+        return PAUSE if step == 2 else STOP
+serve(Pausing)
+"""
+
+
+def test_a_tool_may_pause_and_resume_and_hears_of_every_step_once(
+    event: Event, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(races.FOLDER))
+    (tmp_path / "pausing.py").write_text(PAUSING)
+    monkeypatch.setattr("contest.FOLDER", tmp_path)
+    made = races.run_peer(Peer("pausing", "pausing", "frazil-server"), replace(event, marks=(8, 16)), 0, tmp_path)
+    table = table_of(event.data, event.family, event.task)
+    assert made.trials == 2
+    assert made.decisions == 3 + 1 + 1
+    assert made.times == {"8": 8, "16": 16}
+    assert made.regret(16) == min(regret(table, "last", i) for i in (5, 6))
+
+
+def test_who_cannot_take_part_is_named_with_the_reason() -> None:
+    present, missing = take_part(["asha"])
+    assert [one.name for one in present] == ["asha"]
+    assert any(line.startswith("neps-ifbo: ") for line in missing)
 
 
 def test_a_policy_that_there_is_not_is_missing_with_its_name() -> None:
