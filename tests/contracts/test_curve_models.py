@@ -234,6 +234,14 @@ class CurveModelContract:
         assert predicted.exceeding(-1e9) == pytest.approx(np.ones(9))
         assert predicted.exceeding(1e9) == pytest.approx(np.zeros(9))
 
+    def test_improvement_is_the_integral_of_what_exceeds(self) -> None:
+        predicted = self.fit().at(ends_of(curves_of()))
+        threshold = float(predicted.mean.max())
+        levels = np.stack([predicted.quantile(q) for q in (np.arange(2_000) + 0.5) / 2_000])
+        expected = np.maximum(levels - threshold, 0.0).mean(0)
+        scale = float(predicted.sd.max())
+        assert predicted.improvement(threshold) / scale == pytest.approx(expected / scale, abs=3e-3)
+
     def test_its_density_is_the_slope_of_what_exceeds(self) -> None:
         predicted = self.fit().at(ends_of(curves_of()))
         for q in (0.2, 0.5, 0.8):

@@ -392,6 +392,17 @@ class TestBohb(PolicyContract):
     resource = EPOCHS
 
 
+class TestFreezeThaw(PolicyContract):
+    name = "freeze_thaw"
+    options: ClassVar[Mapping[str, Any]] = {"model": "gp"}
+    resource = EPOCHS
+
+
+class TestFreezeThawWithNetwork(PolicyContract):
+    name = "freeze_thaw"
+    resource = EPOCHS
+
+
 class TestMultiFidelity(PolicyContract):
     name = "multi_fidelity"
     resource = Resource("data", 9, kind="restart")

@@ -30,7 +30,7 @@ def problems_of(spec: Any, definition: Definition = EPOCHS) -> dict[str, str]:
 
 
 def test_the_table_has_every_policy_under_its_own_name() -> None:
-    searching = {"bayes", "multi_fidelity", "tpe", "cmaes", "nsga2", "cem", "cbo", "rank_sgd"}
+    searching = {"freeze_thaw", "bayes", "multi_fidelity", "tpe", "cmaes", "nsga2", "cem", "cbo", "rank_sgd"}
     halving = {"asha", "hyperband", "bohb"}
     stopping = {"median", "percentile", "prediction_stopping"}
     assert set(POLICIES) == {"auto", "random", "sobol", "grid", *searching, *halving, *stopping}
@@ -52,7 +52,7 @@ def test_options_are_the_fields_of_the_policy() -> None:
     ("spec", "pointer", "detail"),
     [
         ("asha", "", "must be an object"),
-        ({"name": "ahsa"}, "/name", "known are auto, asha"),
+        ({"name": "ahsa"}, "/name", "known are auto, freeze_thaw, asha"),
         ({"name": ["asha"]}, "/name", "unknown policy"),
         ({"name": None}, "/name", "unknown policy"),
         ({"name": "asha", "eta": 1}, "/eta", "at least 2"),
@@ -116,11 +116,12 @@ def test_a_policy_says_which_studies_it_can_serve() -> None:
         ({"outcome_constraints": (OutcomeConstraint("size", 5),)}, "asha takes no notice of outcome constraints"),
     ],
 )
-def test_a_study_that_asha_cannot_serve_is_refused_and_auto_gives_it_to_bayes(change: Any, detail: str) -> None:
+def test_a_study_that_asha_cannot_serve_is_refused_and_auto_finds_a_policy_that_can(change: Any, detail: str) -> None:
     definition = replace(EPOCHS, **change)
     assert detail in problems_of({"name": "asha"}, definition)["/name"]
     (suggestion,) = build(None, definition).suggest(Study(definition), 1, 0)
-    assert suggestion.why["policy"] == "bayes"
+    compared = any(objective.by == "comparison" for objective in definition.objectives)
+    assert suggestion.why["policy"] == ("bayes" if compared else "freeze_thaw")
 
 
 def test_the_choices_of_bayes_are_the_tables_behind_it() -> None:
@@ -136,7 +137,7 @@ def test_the_choices_of_bayes_are_the_tables_behind_it() -> None:
     ("resource", "name"),
     [
         (None, "bayes"),
-        (Resource("epoch", 30), "asha"),
+        (Resource("epoch", 30), "freeze_thaw"),
         (Resource("data", 30, kind="restart"), "multi_fidelity"),
         (Resource("data", 30, 30, kind="restart"), "bayes"),
         (Resource("epoch", 3, 3), "bayes"),

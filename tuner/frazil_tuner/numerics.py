@@ -18,6 +18,10 @@ EXTREME = 1e100
 """Scores beyond ±EXTREME count as ±EXTREME, so that no sum of them overflows."""
 
 
+class FitFailed(ArithmeticError):
+    """No belief can be formed: the numbers are too ill-conditioned. Answer without a model and say so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bend:
     """A monotone map that stretches what is near the best and squeezes what is far below it.
@@ -177,3 +181,23 @@ def _log_h_far(z: Floats) -> Floats:
     series = np.log1p(w * (-3 + w * (15 + w * (-105 + w * 945))))
     logarithm: Floats = -0.5 * np.square(z) - 0.5 * math.log(2 * math.pi) - 2 * np.log(-z) + series
     return logarithm
+
+
+# ── covariances ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def matern52(s: Floats) -> tuple[Floats, Floats]:
+    """ρ and g = -2 dρ/ds of scaled squared distances s ≥ 0, any shape; s is overwritten.
+
+    ρ = (1 + r + r²/3) e^(-r),  g = 5/3 (1 + r) e^(-r),  r = √(5s)          Rasmussen and Williams 2006, eq. (4.17)
+    """
+    r = np.sqrt(np.multiply(s, 5.0, out=s), out=s)
+    decay = np.exp(-r)
+    g = r + 1.0
+    g *= decay
+    rho = np.multiply(r, r, out=r)
+    rho /= 3.0
+    rho *= decay
+    rho += g
+    g *= 5.0 / 3.0
+    return rho, g

@@ -18,6 +18,9 @@ TOO_LOW, TOO_HIGH = 20.0, 1000.0
 distance from the median to the score that one in twenty exceeds. Good curves may be rare, and far from the rest.
 """
 
+LEAST = 1e-200
+"""The smallest difference between scores that is one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -72,10 +75,11 @@ def _fences(score: Floats) -> tuple[float, float]:
     if not width > 0:
         apart = np.abs(score - median)
         width = np.median(apart[apart > 0]) if apart.any() else 1.0
+    width = max(float(width), 1e-9 * abs(float(median)), LEAST)
     return float(median - TOO_LOW * width), float(median + TOO_HIGH * width)
 
 
 def _spread(score: Floats, centre: float) -> float:
     """The deviation; where all scores are equal, their size."""
     spread = float(np.sqrt(np.square(score - centre).mean()))
-    return spread if spread > 1e-9 * abs(centre) else abs(centre) or 1.0
+    return max(spread if spread > 1e-9 * abs(centre) else abs(centre) or 1.0, LEAST)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .scale import suited
+from .scale import LEAST, suited
 
 if TYPE_CHECKING:
     from ..numerics import Floats
@@ -72,7 +72,7 @@ def unit_for(curves: Curves) -> Unit:
 def _natural(low: float, high: float, first: Floats) -> Unit | None:
     if low >= 0.0 and high <= 1.0:
         return Unit(0.0, 1.0)
-    if high <= 0.0:
+    if high <= 0.0 and first.max() < -LEAST:
         return Unit(HEADROOM * float(np.quantile(first, 1 - UNTRAINED, method="nearest")), 0.0)
     return None
 

@@ -27,6 +27,7 @@ from .bohb import Bohb
 from .cbo import Cbo
 from .cem import Cem
 from .cmaes import Cmaes
+from .freeze_thaw import FreezeThaw
 from .grid import Grid
 from .hyperband import Hyperband
 from .median import Median
@@ -64,6 +65,7 @@ POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
         policy.name: policy
         for policy in (
             Auto,
+            FreezeThaw,
             Asha,
             Hyperband,
             Bohb,

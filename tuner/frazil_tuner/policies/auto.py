@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from .asha import Asha
 from .bayes import Bayes
+from .freeze_thaw import FreezeThaw
 from .multi_fidelity import MultiFidelity
 from .scope import ANY_STUDY, Scope
 
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Auto:
-    """What suits the resource: asha where runs are resumed, multi_fidelity where they start again, bayes elsewhere."""
+    """What suits the resource: freeze_thaw where runs are resumed, multi_fidelity where they start anew, else bayes."""
 
     name: ClassVar[str] = "auto"
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = True
     needs_resource: ClassVar[bool] = False
+    deliberates: ClassVar[bool] = True
     scope: ClassVar[Scope] = ANY_STUDY
 
     def is_light(self, study: Study) -> bool:
@@ -46,8 +47,6 @@ class Auto:
             return Bayes(), "bayes, because there is no resource to pause and resume by"
         if MultiFidelity.scope.serves(definition):
             return MultiFidelity(), f"multi_fidelity, because more of {resource.name} means training again"
-        if resource.kind == "restart":
-            return Bayes(), "bayes, because multi_fidelity needs a single objective with values"
-        if not Asha.scope.serves(definition):
-            return Bayes(), "bayes, because asha needs a single objective with values, and no outcome constraints"
-        return Asha(), f"asha, because runs can be paused and resumed by {resource.name}"
+        if FreezeThaw.scope.serves(definition):
+            return FreezeThaw(), f"freeze_thaw, because runs can be paused and resumed by {resource.name}"
+        return Bayes(), f"bayes, because {FreezeThaw.name} and {MultiFidelity.name} cannot serve such objectives"

@@ -78,6 +78,7 @@ class Policy(Protocol):
 
     `ages`: its suggestions depend on what was seen, so those computed on older data are stale.
     `reads_curves`: it needs `Trial.curves`; otherwise snapshots may leave them empty for finished trials.
+    `deliberates`: its decisions take a model, and are left to a worker process.
     `needs_resource`: it makes no sense in a study without one, and `build` refuses it there; `scope` says which other
     studies it can serve.
     """
@@ -86,6 +87,7 @@ class Policy(Protocol):
     ages: ClassVar[bool]
     reads_curves: ClassVar[bool]
     needs_resource: ClassVar[bool]
+    deliberates: ClassVar[bool]
     scope: ClassVar[Scope]
 
     def is_light(self, study: Study) -> bool:
@@ -101,7 +103,9 @@ class Policy(Protocol):
         ...
 
     def decide(self, study: Study, trial: Trial) -> Decision:
-        """What a trial that reached `trial.until_step` < resource.max should do. Light: milliseconds, no torch."""
+        """What a trial that reached `trial.until_step` < resource.max should do. Takes milliseconds, and no torch,
+        unless the policy deliberates.
+        """
         ...
 
     def recommend(self, study: Study) -> Recommendation | None:

@@ -75,6 +75,7 @@ class Bayes:
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = False
     needs_resource: ClassVar[bool] = False
+    deliberates: ClassVar[bool] = False
     scope: ClassVar[Scope] = ANY_STUDY
 
     surrogate: str = option(

@@ -39,6 +39,7 @@ class Bohb:
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = True
     needs_resource: ClassVar[bool] = True
+    deliberates: ClassVar[bool] = False
     scope: ClassVar[Scope] = Scope()
 
     eta: int = option(3, "one in eta trials is promoted from each rung to the next, which lies eta times higher", low=2)

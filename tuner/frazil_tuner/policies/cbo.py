@@ -39,6 +39,7 @@ class Cbo:
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = False
     needs_resource: ClassVar[bool] = False
+    deliberates: ClassVar[bool] = False
     scope: ClassVar[Scope] = Scope(serves_comparisons=True, handles_constraints=True, handles_unordered=False)
 
     particles: int = option(0, "how many there are; 0 stands for twice the dimension, from 10 to 40", low=0, high=1000)

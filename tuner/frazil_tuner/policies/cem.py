@@ -47,6 +47,7 @@ class Cem:
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = False
     needs_resource: ClassVar[bool] = False
+    deliberates: ClassVar[bool] = False
     scope: ClassVar[Scope] = Scope(serves_comparisons=True, handles_constraints=True)
 
     population: int = option(

@@ -29,6 +29,7 @@ class Cmaes:
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = False
     needs_resource: ClassVar[bool] = False
+    deliberates: ClassVar[bool] = False
     scope: ClassVar[Scope] = Scope(serves_comparisons=True, handles_constraints=True, handles_unordered=False)
 
     population: int = option(0, "trials of a generation; 0 stands for 4 + 3 log dimension", low=0, high=1000)

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 BATCHES = (1, 31, 480, 512)
 """Draws from a larger finite space, one batch after the other, before it is called exhausted."""
 
+OFFERED, OFFERED_NEAR = 512, 64
+"""Points anywhere, and near each seed, that are offered of a space without end."""
+
+MOST_OFFERED = 1_000
+"""Points of a list that are offered at a time."""
+
 NEARBY = 128
 """Feasible points among which the nearest to an infeasible one is looked for."""
 
@@ -44,6 +50,14 @@ class Point:
         return Start(params=self.params, until=until, candidate=self.candidate, why=why)
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Rows (m, dimension) of free points, and what takes the point of one: None if it cannot be had."""
+
+    rows: Floats
+    take: Callable[[int], Point | None]
+
+
 class Domain(Protocol):
     """Every method hands out a free point, or None (the iterator: ends) when none is left."""
 
@@ -57,6 +71,10 @@ class Domain(Protocol):
 
     def take_best(self, worth: Worth, seeds: Floats) -> Point | None:
         """The point of the largest worth that can be found; `seeds` (k, dimension) are good places to look."""
+        ...
+
+    def offer(self, seeds: Floats) -> Offer:
+        """Some free points to choose from, none of them taken yet: many anywhere, some near `seeds` (k, dimension)."""
         ...
 
     def grid(self, resolution: int) -> Iterator[Point]:
@@ -108,6 +126,17 @@ class Everywhere:
         found = (self._take(self._space.decode(row)) for row in rows)
         return next((point for point in found if point), None) or self.take_random()
 
+    def offer(self, seeds: Floats) -> Offer:
+        near = np.repeat(seeds, OFFERED_NEAR, axis=0)
+        reach = 10.0 ** self._rng.uniform(-2.5, -0.5, size=(len(near), 1))
+        changed = self._rng.random(near.shape) < self._rng.uniform(0, 1, size=(len(near), 1))
+        near = np.clip(near + reach * changed * self._rng.standard_normal(near.shape), 0.0, 1.0)
+        near = self._space.snap(near)
+        rows = np.concatenate([self._space.sample(self._rng, OFFERED), near[self._space.feasible(near)]])
+        points = [Point(self._space.decode(row)) for row in rows]
+        kept = [i for i, point in enumerate(points) if self._is_free(point.params)]
+        return Offer(rows[kept], lambda i: self._take(points[kept[i]].params))
+
     def grid(self, resolution: int) -> Iterator[Point]:
         points = (self._take(params) for params in self._space.grid(resolution))
         return (point for point in points if point)
@@ -120,6 +149,9 @@ class Everywhere:
             row = rows[[_squared_distances(rows, row, self._space).argmin()]]
         nearest: Floats = row[0]
         return nearest
+
+    def _is_free(self, params: Params) -> bool:
+        return self._replicate or self._space.key(params) not in self._taken
 
     def _take(self, params: Params) -> Point | None:
         """The point if it is free, and then no longer."""
@@ -202,6 +234,12 @@ class Listed:
         from ..acquisition import evaluate
 
         return self._take(lambda free: int(np.argmax(evaluate(worth, self._pool.rows[free]))))
+
+    def offer(self, seeds: Floats) -> Offer:
+        free = np.flatnonzero(self._free)
+        if len(free) > MOST_OFFERED:
+            free = np.sort(self._rng.choice(free, MOST_OFFERED, replace=False))
+        return Offer(self._pool.rows[free], lambda i: self._take(lambda now: int(np.searchsorted(now, free[i]))))
 
     def grid(self, resolution: int) -> Iterator[Point]:
         for i in self._pool.lattice(self._space, resolution):

@@ -24,6 +24,7 @@ class Grid:
     ages: ClassVar[bool] = False
     reads_curves: ClassVar[bool] = False
     needs_resource: ClassVar[bool] = False
+    deliberates: ClassVar[bool] = False
     scope: ClassVar[Scope] = ANY_STUDY
 
     resolution: int = option(

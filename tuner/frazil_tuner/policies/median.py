@@ -36,6 +36,7 @@ class Median:
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = True
     needs_resource: ClassVar[bool] = True
+    deliberates: ClassVar[bool] = False
     scope: ClassVar[Scope] = Scope()
 
     suggester: str = option("bayes", "the policy that new trials come from", choices=tuple(SUGGESTERS))

@@ -70,6 +70,7 @@ class MultiFidelity:
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = True
     needs_resource: ClassVar[bool] = True
+    deliberates: ClassVar[bool] = False
     scope: ClassVar[Scope] = Scope(handles_constraints=True, resource_kind="restart")
 
     surrogate: str = option("auto", "the model of the objective at every fidelity", choices=("auto", *SURROGATE_NAMES))

@@ -37,6 +37,7 @@ class Nsga2:
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = False
     needs_resource: ClassVar[bool] = False
+    deliberates: ClassVar[bool] = False
     scope: ClassVar[Scope] = ANY_STUDY
 
     population: int = option(50, "parents, and Sobol points to start with", low=2, high=500)

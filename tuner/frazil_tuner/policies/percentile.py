@@ -32,6 +32,7 @@ class Percentile:
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = True
     needs_resource: ClassVar[bool] = True
+    deliberates: ClassVar[bool] = False
     scope: ClassVar[Scope] = Scope()
 
     percentile: float = option(25.0, "percent of the trials at a step that go on", low=0, high=100)

@@ -38,6 +38,7 @@ class RankSgd:
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = False
     needs_resource: ClassVar[bool] = False
+    deliberates: ClassVar[bool] = False
     scope: ClassVar[Scope] = Scope(serves_comparisons=True, handles_constraints=True, handles_unordered=False)
 
     pairs: int = option(4, "pairs of points in a round", low=1, high=500)

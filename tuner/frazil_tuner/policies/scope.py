@@ -76,7 +76,7 @@ class Scope:
         if resource is None or self.resource_kind in (None, resource.kind):
             return
         if resource.kind == "resumable":
-            detail = f"{name} trains from step 0 each time, but runs can be resumed by {resource.name}; use asha"
+            detail = f"{name} trains from step 0 each time, but runs can be resumed by {resource.name}; use freeze_thaw"
         else:
             detail = f"{name} resumes runs, but {resource.name} means training again; use multi_fidelity"
         yield Problem(POINTER, detail)

@@ -28,6 +28,7 @@ class Sobol:
     ages: ClassVar[bool] = False
     reads_curves: ClassVar[bool] = False
     needs_resource: ClassVar[bool] = False
+    deliberates: ClassVar[bool] = False
     scope: ClassVar[Scope] = ANY_STUDY
 
     def is_light(self, study: Study) -> bool:

@@ -41,6 +41,7 @@ class Tpe:
     ages: ClassVar[bool] = True
     reads_curves: ClassVar[bool] = False
     needs_resource: ClassVar[bool] = False
+    deliberates: ClassVar[bool] = False
     scope: ClassVar[Scope] = ANY_STUDY
 
     warmup: int = option(10, "finished trials before the first estimate", low=1, high=1000)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from .base import Belief, Evidence, FitFailed, Slopes, Surrogate, Unsuited
+from ..numerics import FitFailed
+from .base import Belief, Evidence, Slopes, Surrogate, Unsuited
 from .derivatives import Derivatives
 from .gp import GaussianProcess
 from .heteroscedastic import Heteroscedastic

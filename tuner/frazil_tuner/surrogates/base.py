@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from ..space import Space
 
 
-class FitFailed(ArithmeticError):
-    """No belief can be formed: the numbers are too ill-conditioned. Answer without a model and say so."""
-
-
 class Unsuited(Exception):
     """The evidence speaks against the assumptions of this surrogate: take another."""
 

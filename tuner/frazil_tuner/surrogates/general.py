@@ -12,8 +12,8 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from ..numerics import FitFailed
 from . import gp
-from .base import FitFailed
 from .kernels import Covariance, Hyperparameters
 
 if TYPE_CHECKING:

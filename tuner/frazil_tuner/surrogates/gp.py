@@ -14,8 +14,9 @@ from scipy.linalg import lapack
 from scipy.optimize import minimize
 from torch import Tensor
 
+from ..numerics import FitFailed
 from .accelerated import chosen, is_worth_it, moments
-from .base import Belief, Evidence, FitFailed
+from .base import Belief, Evidence
 from .kernels import Covariance, Hyperparameters
 from .selection import best_and_spread, rows_of
 

@@ -10,27 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..numerics import matern52
+
 if TYPE_CHECKING:
     from ..numerics import Floats
 
 Mask = NDArray[np.bool_]
-
-
-def matern52(s: Floats) -> tuple[Floats, Floats]:
-    """ρ and g = -2 dρ/ds of scaled squared distances s ≥ 0, any shape; s is overwritten.
-
-    ρ = (1 + r + r²/3) e^(-r),  g = 5/3 (1 + r) e^(-r),  r = √(5s)          Rasmussen and Williams 2006, eq. (4.17)
-    """
-    r = np.sqrt(np.multiply(s, 5.0, out=s), out=s)
-    decay = np.exp(-r)
-    g = r + 1.0
-    g *= decay
-    rho = np.multiply(r, r, out=r)
-    rho /= 3.0
-    rho *= decay
-    rho += g
-    g *= 5.0 / 3.0
-    return rho, g
 
 
 @dataclass(frozen=True, slots=True)

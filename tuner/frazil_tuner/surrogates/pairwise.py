@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .base import Evidence, FitFailed
+from ..numerics import FitFailed
+from .base import Evidence
 from .general import ExactBelief, Model, Prior, Seen, Values, gaps_between, length_prior, maximise, mixed
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.optimize import minimize
 
+from ..numerics import FitFailed
 from . import gp
-from .base import Evidence, FitFailed
+from .base import Evidence
 from .kernels import Hyperparameters
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..base import FitFailed, Unsuited
+from ...numerics import FitFailed
+from ..base import Unsuited
 from ..general import (
     LEAST_VARIANCE,
     NOISE,
