@@ -239,3 +239,22 @@ def test_a_list_with_replicates_never_ends() -> None:
     domain = domain_of(Study(Definition(SMALL, OBJECTIVE), trials(*SMALL.grid(None))), 0, replicate=True)
     assert all(domain.take_random() for _ in range(50))
     assert len(list(domain.grid(2))) == 4
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_an_offer_is_of_free_points_and_takes_one_only_when_told(listed: bool) -> None:
+    space = Space.from_json(
+        [{"name": "a", "type": "int", "low": 1, "high": 400}, {"name": "b", "type": "int", "low": 1, "high": 400}]
+    )
+    candidates = tuple({"a": i, "b": 1} for i in range(1, 41)) if listed else None
+    tried = Trial(0, {"a": 3, "b": 1}, TrialState.COMPLETED, candidate=2 if listed else None)
+    domain = domain_of(Study(Definition(space, (Objective("loss"),), candidates=candidates), (tried,)), 0)
+    offer = domain.offer(np.full((2, 2), 0.5), 20)
+    assert len(offer.rows) == 20
+    point = offer.take(7)
+    assert point is not None
+    assert space.encode(point.params).tolist() == offer.rows[7].tolist()
+    assert offer.take(7) is None or listed
+    later = [space.decode(row) for _ in range(9) for row in domain.offer(np.full((2, 2), 0.5), 20).rows]
+    assert point.params not in later
+    assert tried.params not in later

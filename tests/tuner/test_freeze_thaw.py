@@ -14,7 +14,7 @@ from frazil_tuner.curves import Where
 from frazil_tuner.errors import Refused
 from frazil_tuner.history import Curve, Definition, Objective, OutcomeConstraint, Resource, Study, Trial, TrialState
 from frazil_tuner.policies import Continue, Pause, Resume, Start, Stop, build
-from frazil_tuner.policies.half_trained import Runs, best_at_end, outlook_of, price_curves, scalarised, smoothed_best
+from frazil_tuner.policies.half_trained import Runs, outlook_of, price_curves, scalarised
 from frazil_tuner.policies.next_steps import Candidates, entropy, improvement, information, mfpi
 from frazil_tuner.space import Space
 
@@ -245,7 +245,7 @@ def test_noise_does_not_set_the_bar() -> None:
         for i in range(8)
     ]
     lowest = min(value for trial in noisy for _, value in trial.curves["loss"])
-    top, gain = smoothed_best(outlook(*noisy))
+    top, gain = outlook(*noisy).standing.bar
     assert -top > lowest + 0.03
     assert gain == pytest.approx(loss(0.5, 1) - loss(0.5, 20), abs=0.1)
 
@@ -253,7 +253,8 @@ def test_noise_does_not_set_the_bar() -> None:
 def test_pending_and_imagined_values_do_not_raise_the_bar() -> None:
     here = outlook(*SPREAD, run(6, 0.3, 6, RUNNING))
     dreamt = here.given(Where(np.array([[0.3]]), np.array([6]), np.array([20])))
-    assert smoothed_best(dreamt)[0] == pytest.approx(smoothed_best(here)[0], abs=0.02)
+    assert dreamt.standing.bar == here.standing.bar
+    assert dreamt.standing.best_end == here.standing.best_end
 
 
 def candidates(here: Any, rows: list[int]) -> Candidates:
@@ -267,7 +268,7 @@ def test_improvement_is_what_the_ends_are_expected_to_be_better_by() -> None:
     worth = improvement(here, candidates(here, list(range(6))), np.random.default_rng(0))
     draws = here.score.at(here.runs.at_end(np.arange(6)), noisy=False)
     levels = np.stack([draws.quantile(q) for q in (np.arange(4_000) + 0.5) / 4_000])
-    assert worth == pytest.approx(np.maximum(levels - best_at_end(here), 0).mean(0), rel=0.02, abs=1e-5)
+    assert worth == pytest.approx(np.maximum(levels - here.standing.best_end, 0).mean(0), rel=0.02, abs=1e-5)
 
 
 def test_mfpi_takes_one_horizon_and_one_threshold_for_all() -> None:

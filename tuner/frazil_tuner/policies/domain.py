@@ -29,11 +29,8 @@ if TYPE_CHECKING:
 BATCHES = (1, 31, 480, 512)
 """Draws from a larger finite space, one batch after the other, before it is called exhausted."""
 
-OFFERED, OFFERED_NEAR = 512, 64
-"""Points anywhere, and near each seed, that are offered of a space without end."""
-
-MOST_OFFERED = 1_000
-"""Points of a list that are offered at a time."""
+REACH = (-2.5, -0.5)
+"""Logarithms to base 10 of how far from a seed, in edges of the cube, points near it are offered."""
 
 NEARBY = 128
 """Feasible points among which the nearest to an infeasible one is looked for."""
@@ -73,8 +70,10 @@ class Domain(Protocol):
         """The point of the largest worth that can be found; `seeds` (k, dimension) are good places to look."""
         ...
 
-    def offer(self, seeds: Floats) -> Offer:
-        """Some free points to choose from, none of them taken yet: many anywhere, some near `seeds` (k, dimension)."""
+    def offer(self, seeds: Floats, most: int) -> Offer:
+        """At most so many free points to choose from, none of them taken yet: of a list, any; of a space without end,
+        half of them anywhere and half near `seeds` (k, dimension).
+        """
         ...
 
     def grid(self, resolution: int) -> Iterator[Point]:
@@ -126,13 +125,13 @@ class Everywhere:
         found = (self._take(self._space.decode(row)) for row in rows)
         return next((point for point in found if point), None) or self.take_random()
 
-    def offer(self, seeds: Floats) -> Offer:
-        near = np.repeat(seeds, OFFERED_NEAR, axis=0)
-        reach = 10.0 ** self._rng.uniform(-2.5, -0.5, size=(len(near), 1))
+    def offer(self, seeds: Floats, most: int) -> Offer:
+        near = np.repeat(seeds, most // 2 // max(len(seeds), 1), axis=0)
+        reach = 10.0 ** self._rng.uniform(*REACH, size=(len(near), 1))
         changed = self._rng.random(near.shape) < self._rng.uniform(0, 1, size=(len(near), 1))
         near = np.clip(near + reach * changed * self._rng.standard_normal(near.shape), 0.0, 1.0)
         near = self._space.snap(near)
-        rows = np.concatenate([self._space.sample(self._rng, OFFERED), near[self._space.feasible(near)]])
+        rows = np.concatenate([self._space.sample(self._rng, most - len(near)), near[self._space.feasible(near)]])
         points = [Point(self._space.decode(row)) for row in rows]
         kept = [i for i, point in enumerate(points) if self._is_free(point.params)]
         return Offer(rows[kept], lambda i: self._take(points[kept[i]].params))
@@ -235,10 +234,10 @@ class Listed:
 
         return self._take(lambda free: int(np.argmax(evaluate(worth, self._pool.rows[free]))))
 
-    def offer(self, seeds: Floats) -> Offer:
+    def offer(self, seeds: Floats, most: int) -> Offer:
         free = np.flatnonzero(self._free)
-        if len(free) > MOST_OFFERED:
-            free = np.sort(self._rng.choice(free, MOST_OFFERED, replace=False))
+        if len(free) > most:
+            free = np.sort(self._rng.choice(free, most, replace=False))
         return Offer(self._pool.rows[free], lambda i: self._take(lambda now: int(np.searchsorted(now, free[i]))))
 
     def grid(self, resolution: int) -> Iterator[Point]:

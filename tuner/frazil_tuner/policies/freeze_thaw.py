@@ -30,6 +30,9 @@ GRANTS = 50
 SEEDS = 4
 """Runs near which new configurations are looked for."""
 
+OFFERED, OFFERED_AGAINST_A_RUN = 1_000, 250
+"""New configurations that are looked at when one is to be begun, and when a run might have to wait for one."""
+
 
 def _against_quantum(quantum: int, definition: Definition) -> str | None:
     most = definition.resource.max if definition.resource else math.inf
@@ -141,7 +144,7 @@ class _Desk:
         fit, outlook = self.outlook.fit, self.outlook.given(runs.pending())
         frozen, suggestions = runs.frozen, list[Suggestion]()
         while len(suggestions) < count:
-            offer = self.domain.offer(self._seeds())
+            offer = self._offer(OFFERED)
             candidates = self._candidates(frozen, offer.rows)
             if not len(candidates.last):
                 break
@@ -162,13 +165,16 @@ class _Desk:
         """Whether a run goes on: it does unless another thing to do is worth more, with what changing to it costs."""
         runs, i = self.outlook.runs, self.outlook.runs.index[trial.number]
         outlook = self.outlook.given(runs.pending(besides=trial.number))
-        candidates = self._candidates(np.append(i, runs.frozen), self.domain.offer(self._seeds()).rows)
+        candidates = self._candidates(np.append(i, runs.frozen), self._offer(OFFERED_AGAINST_A_RUN).rows)
         worth = self._worth(outlook, candidates, rng, free=1)
         best = int(np.argmax(worth))
         if best == 0:
             return Continue(int(candidates.granted[0]), f"worth {worth[0]:.3g} a step, more than any other")
         other = f"trial {runs.trials[candidates.owner[best]].number}" if candidates.owner[best] >= 0 else "a new one"
         return Pause(f"{other} is worth {worth[best]:.3g} a step, this one {worth[0]:.3g}")
+
+    def _offer(self, most: int) -> Offer:
+        return self.domain.offer(self.outlook.standing.leaders(SEEDS), most)
 
     def _candidates(self, runs: Integers, fresh: Floats) -> Candidates:
         """The runs (k,) first, then new rows (m, d)."""
@@ -194,13 +200,6 @@ class _Desk:
             return Resume(self.outlook.runs.trials[candidates.owner[best]].number, until, why)
         point = offer.take(best - frozen)
         return point.start(until, why) if point else None
-
-    def _seeds(self) -> Floats:
-        """The configurations (at most SEEDS, d) of the runs that look best."""
-        runs = self.outlook.runs
-        seen = runs.seen
-        final = self.outlook.score.at(runs.at_end(seen), noisy=False).mean
-        return runs.curves.x[seen[np.argsort(-final, kind="stable")[:SEEDS]]]
 
     def _why(self, value: float, fit: Any) -> dict[str, Any]:
         curves = self.outlook.runs.curves

@@ -131,13 +131,55 @@ def _relative(scores: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How the runs stand, by what was seen alone: what is imagined or pending has no part in it."""
+
+    runs: Runs
+    belief: CurveBelief
+
+    @cached_property
+    def ends(self) -> Floats:
+        """Where each of `runs.seen` (k,) is expected to end."""
+        return self.belief.at(self.runs.at_end(self.runs.seen), noisy=False).mean
+
+    @property
+    def best_end(self) -> float:
+        """The largest of them; 0 where there are none."""
+        return float(self.ends.max(initial=-np.inf)) if len(self.ends) else 0.0
+
+    def leaders(self, count: int) -> Floats:
+        """The configurations (at most count, d) of those that are expected to end best, best first."""
+        leaders: Floats = self.runs.curves.x[self.runs.seen[np.argsort(-self.ends, kind="stable")[:count]]]
+        return leaders
+
+    @cached_property
+    def bar(self) -> tuple[float, float]:
+        """The best score that was seen at any step, its noise smoothed away, and how much better that is than where
+        runs typically begin: (0, 1) when nothing was seen.
+        """
+        curves = self.runs.curves
+        rows = np.flatnonzero(np.isfinite(curves.score) & ~curves.dead[curves.owner])
+        if not len(rows):
+            return 0.0, 1.0
+        by_score = rows[np.lexsort((-curves.score[rows], curves.owner[rows]))]
+        by_step = rows[np.lexsort((curves.step[rows], curves.owner[rows]))]
+        best, first = (order[np.diff(curves.owner[order], prepend=-1) > 0] for order in (by_score, by_step))
+        smooth = self.belief.at(self.runs.at(curves.owner[best], curves.step[best]), noisy=False).mean
+        top = float(smooth.max())
+        gain = top - float(np.median(curves.score[first]))
+        return top, gain if gain > 1e-9 * abs(top) else max(abs(top), math.ulp(0.0)) * 1e-3
+
+
+@dataclass(frozen=True)
 class Outlook:
     """What is believed of the runs: of their score, of the slack of each constraint, and of what a step costs.
 
-    `fit` is what the next fits start from, by metric: JSON-able.
+    `score` may include what is imagined, `standing` does not. `fit` is what the next fits start from, by metric:
+    JSON-able.
     """
 
     runs: Runs
+    standing: Standing
     score: CurveBelief
     limits: Sequence[CurveBelief]
     price: CurveBelief | None
@@ -147,8 +189,7 @@ class Outlook:
         """As if what is expected at places (m,) had been seen: so that several workers do not all do the same."""
         if not len(where.step):
             return self
-        score = self.score.given(where, self.score.at(where).mean)
-        return replace(self, score=score)
+        return replace(self, score=self.score.given(where, self.score.at(where).mean))
 
     def feasible(self, where: Where) -> Floats:
         """The probability (m,) that all outcome constraints hold."""
@@ -175,7 +216,7 @@ def outlook_of(runs: Runs, model: str, *, settled: bool = False) -> Outlook:
     limits = [believe(limit.metric, slack_curves(study, limit)) for limit in study.definition.outcome_constraints]
     cost = study.definition.cost
     price = believe(cost, price_curves(study, cost)) if isinstance(cost, str) else None
-    return Outlook(runs, score, limits, price, fit)
+    return Outlook(runs, Standing(runs, score), score, limits, price, fit)
 
 
 def fitted(
@@ -206,26 +247,3 @@ def price_curves(study: Study, metric: str) -> Curves:
     known: Mask = np.isfinite(score)
     nobody = np.zeros(curves.size, dtype=bool)
     return replace(curves, owner=curves.owner[known], step=curves.step[known], score=score[known], dead=nobody)
-
-
-def smoothed_best(outlook: Outlook) -> tuple[float, float]:
-    """The best score that was seen at any step, its noise smoothed away, and how much better that is than where runs
-    typically begin: (0, 1) when nothing was seen. What is imagined or pending has no part in it.
-    """
-    curves = outlook.runs.curves
-    rows = np.flatnonzero(np.isfinite(curves.score) & ~curves.dead[curves.owner])
-    if not len(rows):
-        return 0.0, 1.0
-    by_score = rows[np.lexsort((-curves.score[rows], curves.owner[rows]))]
-    by_step = rows[np.lexsort((curves.step[rows], curves.owner[rows]))]
-    best, first = (order[np.diff(curves.owner[order], prepend=-1) > 0] for order in (by_score, by_step))
-    where = outlook.runs.at(curves.owner[best], curves.step[best])
-    top = float(outlook.score.at(where, noisy=False).mean.max())
-    gain = top - float(np.median(curves.score[first]))
-    return top, gain if gain > 1e-9 * abs(top) else max(abs(top), math.ulp(0.0)) * 1e-3
-
-
-def best_at_end(outlook: Outlook) -> float:
-    """The largest mean of the final score of a run that was seen; 0 when none was."""
-    seen = outlook.runs.seen
-    return float(outlook.score.at(outlook.runs.at_end(seen), noisy=False).mean.max()) if len(seen) else 0.0

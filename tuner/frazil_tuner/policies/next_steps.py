@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..curves import Where
-from .half_trained import best_at_end, smoothed_best
 
 if TYPE_CHECKING:
     from ..curves.base import Integers
@@ -59,7 +58,7 @@ def mfpi(outlook: Outlook, candidates: Candidates, rng: np.random.Generator) -> 
     """
     end = outlook.runs.curves.max_step
     horizon, tau = int(rng.integers(1, end + 1)), 10.0 ** rng.uniform(*TAUS)
-    top, gain = smoothed_best(outlook)
+    top, gain = outlook.standing.bar
     where = candidates.at(np.minimum(np.maximum(candidates.last + horizon, candidates.granted), end))
     return outlook.score.at(where).exceeding(top + tau * gain) * outlook.feasible(where)
 
@@ -68,7 +67,7 @@ def improvement(outlook: Outlook, candidates: Candidates, rng: np.random.Generat
     """How much better than the best of the runs a candidate is expected to end: E max(y(λ, T) - max_n E y_n(T), 0)."""
     where = candidates.at(np.full(len(candidates.last), outlook.runs.curves.max_step))
     final = outlook.score.at(where, noisy=False)
-    return final.improvement(best_at_end(outlook)) * outlook.feasible(where)
+    return final.improvement(outlook.standing.best_end) * outlook.feasible(where)
 
 
 def entropy(outlook: Outlook, candidates: Candidates, rng: np.random.Generator) -> Floats:
