@@ -5,7 +5,7 @@ from .database import Base
 from .events.models import Event
 from .studies.models import Candidates, IdempotencyKey, Project, Study
 from .suggestions.models import Fit, Suggestion
-from .trials.models import Measurement, Trial
+from .trials.models import Measurement, ObsoleteCheckpoint, Trial
 
 __all__ = [
     "Base",
@@ -15,6 +15,7 @@ __all__ = [
     "Fit",
     "IdempotencyKey",
     "Measurement",
+    "ObsoleteCheckpoint",
     "Project",
     "Study",
     "Suggestion",

@@ -46,6 +46,7 @@ class FakeServer:
         self.requests: list[httpx2.Request] = []
         self.faults: list[httpx2.Response | Exception] = []
         self.lost_answers = 0
+        self.obsolete: dict[int, list[str]] = {}  # what a report of a step is told
         self.gate = threading.Event()
         self.gate.set()
 
@@ -123,7 +124,8 @@ class FakeServer:
                 trial.until = min(trial.step + self.grant, self.max_step)
         if self.state == "stopped":
             decision = "stop"
-        return {"decision": decision, "until_step": trial.until, "reason": f"script says {decision}", "schedule": None}
+        answer = {"decision": decision, "until_step": trial.until, "reason": f"script says {decision}"}
+        return {**answer, "schedule": None, "obsolete_checkpoints": self.obsolete.pop(trial.step, [])}
 
     def heartbeat(self, trial: FakeTrial, body: dict[str, Any]) -> dict[str, Any]:
         decision = "stop" if self.state == "stopped" else "continue"

@@ -52,6 +52,18 @@ def test_a_thawed_trial_knows_its_checkpoint(serve):
     assert list(zip(trial.steps(), [5], strict=False)) == [(5, 5)]
 
 
+def test_a_worker_hears_which_checkpoints_are_no_longer_needed(serve):
+    server, study = serve(count=2)
+    server.obsolete = {2: ["s3://a"], 3: ["s3://b", "s3://c"]}
+    heard = []
+    for trial in study.trials():
+        assert trial.obsolete_checkpoints == []
+        for step in trial.steps():
+            trial.report(step, wait=True, loss=1.0)
+        heard.append(trial.obsolete_checkpoints)
+    assert heard == [["s3://a", "s3://b", "s3://c"], []]
+
+
 def test_a_trial_that_is_stopped_early_is_pruned_with_the_reason(serve):
     server, study = serve(decide=lambda number, step: "stop")
     assert train(study) == [(0, [1, 2, 3])]

@@ -378,7 +378,7 @@ def test_policies_without_a_model_consult_nobody(lab, must):
 def test_a_server_with_its_engine_elsewhere_consults_a_worker_of_its_own(postgres_url, must):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FRAZIL_ENGINE", "remote")
-        patch.setattr(Asha, "deliberates", True, raising=False)
+        patch.setattr(Asha, "deliberates", True)
         lab = Laboratory(new_database(postgres_url))
         lab.services.deliberations._patience = 60.0  # the first answer takes a new process
         trial = lab.lease(lab.create(policy={"name": "asha"}, resource={"name": "epoch", "max": 9}))

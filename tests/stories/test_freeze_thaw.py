@@ -17,7 +17,7 @@ from .conftest import eventually, the_books_balance
 from .network import SPACE, whole_curve
 
 MAX, BUDGET = 12, 130
-POLICY = "asha"
+POLICY = "freeze_thaw"
 
 
 class Auditor:

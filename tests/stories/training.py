@@ -82,6 +82,8 @@ def train(trial: frazil.Trial, model: Any, diary: Diary, folder: Path, step_seco
         model.save(checkpoint := folder / f"{trial.id}-{step}")
         trial.freeze(checkpoint)
         diary.note("frozen", trial, step)
+    for obsolete in trial.obsolete_checkpoints:
+        Path(obsolete).unlink()  # an error, if it were told twice
 
 
 def main() -> None:

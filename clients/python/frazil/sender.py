@@ -42,8 +42,8 @@ class Outbox:
     """What the server has not acknowledged yet of one leased trial, and the lease itself.
 
     The lease is timed on the monotonic clock, from the seconds that were asked for; what a wall clock says, here or on
-    the server, plays no part. `decision` is the last answer; `lost` becomes true when the trial is another worker's.
-    Any thread may call any method.
+    the server, plays no part. `decision` is the last answer; `lost` becomes true when the trial is another worker's;
+    `obsolete` collects the checkpoints that answers called so. Any thread may call any method.
     """
 
     def __init__(self, transport: Transport, trial: str, lease: str, lease_seconds: float) -> None:
@@ -57,6 +57,7 @@ class Outbox:
         self._one_at_a_time = threading.Lock()
         self.decision: Decision | None = None
         self.lost = False
+        self.obsolete: list[str] = []
 
     def put(self, measurement: dict[str, Any]) -> None:
         """Takes a measurement to be sent; raises what the courier has met since the last call."""
@@ -123,6 +124,7 @@ class Outbox:
         self._renewal_due = time.monotonic() + self._renewal
         if "decision" in answer:
             self.decision = Decision(answer["decision"], answer["until_step"], answer["reason"])
+            self.obsolete += answer.get("obsolete_checkpoints", ())
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None

@@ -81,6 +81,13 @@ class Trial:
         """The server's sentence about its last decision."""
         return self._outbox.decision.reason if self._outbox.decision else ""
 
+    @property
+    def obsolete_checkpoints(self) -> list[str]:
+        """Checkpoints of this study, of any of its trials, from which nobody will go on any more, as this worker was
+        told up to now. Each is told once in a study: delete it, or it stays where it is.
+        """
+        return list(self._outbox.obsolete)
+
     # ── training ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def steps(self, count: int | None = None) -> Iterator[int]:

@@ -234,11 +234,6 @@ def _trial(row: Any, params: dict[str, Any], curves: Mapping[str, Curve]) -> Tri
     )
 
 
-def deliberates(policy: Policy) -> bool:
-    """Whether the policy's decisions take a model, and so a worker process."""
-    return getattr(policy, "deliberates", False)
-
-
 def told_mean(value: Any) -> float:
     """The mean of a told value, which is a number, "nan" and its kin, or {"mean", "sem"}."""
     return float(value["mean"] if isinstance(value, dict) else value)

@@ -16,7 +16,6 @@ from frazil_tuner.policies.model_free import trained
 from .. import wire
 from ..database import transaction
 from ..engine.engine import recommend
-from ..engine.snapshots import deliberates
 from ..services import Services
 from ..studies.definitions import is_compared
 from ..trials import views
@@ -39,7 +38,7 @@ async def best_of(service: Services, sight: Sight, tolerance: float | None) -> d
 
 async def _recommended(service: Services, sight: Sight) -> Recommendation | None:
     """The policy's recommendation, from a worker where it takes a model."""
-    if sight.is_light and not deliberates(sight.policy):
+    if sight.is_light:
         return sight.policy.recommend(sight.study)
     found: Recommendation | None = await service.insights.ask(sight, recommend, sight.record.policy)
     return found

@@ -14,7 +14,6 @@ from frazil_tuner.history import Params, TrialState
 from frazil_tuner.policies import Continue, Policy, Resume, Start, Stop, Suggestion
 
 from .. import wire
-from ..engine.snapshots import deliberates
 from ..ids import uuid7
 from ..studies.definitions import with_role
 from ..trials import rules
@@ -218,7 +217,7 @@ async def _ask_policy(desk: Transaction, trial: TrialRecord, considered: Conside
     """
     if considered is not None and considered.holds_for(trial):
         decision = considered.decision
-    elif deliberates(await desk.policy()):
+    elif (await desk.policy()).deliberates:
         desk.undecided.append(trial.number)
         return None
     else:

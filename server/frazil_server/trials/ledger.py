@@ -74,6 +74,18 @@ INSERT INTO events (study_id, kind, trial_number, data)
 SELECT %(study)s, kind, number, data
 FROM unnest(%(kinds)s::text[], %(numbers)s::int[], %(datas)s::jsonb[]) AS e(kind, number, data)"""
 
+_OUTDATE = """INSERT INTO obsolete_checkpoints (study_id, trial_id, uri)
+    SELECT %(study)s, trial, uri FROM unnest(%(trials)s::uuid[], %(uris)s::text[]) AS o(trial, uri)"""
+# Names may have been used again since: what is needed now is passed over in silence.
+_TELL_OBSOLETE = """WITH told AS (
+    DELETE FROM obsolete_checkpoints WHERE id IN (
+        SELECT id FROM obsolete_checkpoints WHERE study_id = %(study)s ORDER BY id LIMIT %(most)s)
+    RETURNING id, trial_id, uri)
+SELECT told.uri FROM told JOIN trials t ON t.id = told.trial_id
+WHERE t.checkpoint_uri <> told.uri OR t.state IN ('PRUNED', 'FAILED', 'INFEASIBLE')
+    OR (t.state = 'COMPLETED' AND t.checkpoint_step < t.last_step)
+ORDER BY told.id"""
+
 _STUDY = """SELECT id, name, state, definition, policy, budget, version, data_version, next_number, queued, running,
     paused, completed, pruned, failed, infeasible, started, steps_used, started_at FROM studies WHERE id = %(study)s"""
 _LOCK_STUDY = _STUDY + " FOR NO KEY UPDATE"
@@ -198,6 +210,10 @@ class Ledger:
                 found[row.trial_id].add(row.metric)
         return found
 
+    async def tell_obsolete(self, most: int) -> list[str]:
+        """The checkpoints that have been obsolete for longest, at most so many; each is told once."""
+        return [row.uri for row in await fetch(self.connection, _TELL_OBSOLETE, {"study": self.study.id, "most": most})]
+
     def add_trial(self, trial: TrialRecord) -> None:
         self.trials[trial.id] = trial
         self._born.append(trial)
@@ -239,11 +255,21 @@ class Ledger:
                 "datas": [to_json(h.data, inf_nan_mode="strings").decode() for h in happenings],
             }  # fmt: skip
             await fetch(self.connection, _WRITE, parameters)
+            await self._outdate()
         if changed:
             await self.score(changed)
         if self.locked and self.study != self._stored:
             await self._write_study()
             self._stored = _copy(self.study)
+
+    async def _outdate(self) -> None:
+        outdated = [(trial.id, uri) for trial in self.trials.values() for uri in trial.obsolete]
+        if outdated:
+            trials, uris = zip(*outdated, strict=True)
+            parameters = {"study": self.study.id, "trials": list(trials), "uris": list(uris)}
+            await fetch(self.connection, _OUTDATE, parameters)
+            for trial in self.trials.values():
+                trial.obsolete.clear()
 
     async def score(self, ids: Collection[uuid.UUID]) -> None:
         """Computes the trials' objective values anew from what was told and measured."""

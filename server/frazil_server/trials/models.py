@@ -13,6 +13,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    Identity,
     Index,
     SmallInteger,
     Text,
@@ -113,3 +114,18 @@ class Measurement(Base):
     value: Mapped[float] = mapped_column(Double)
     elapsed: Mapped[float | None] = mapped_column(Double)
     attempt: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+
+
+class ObsoleteCheckpoint(Base):
+    """A checkpoint that nobody will go on from any more, until some worker has been told so."""
+
+    __tablename__ = "obsolete_checkpoints"
+    __table_args__ = (
+        Index("ix_obsolete_checkpoints_study_id_id", "study_id", "id"),
+        Index("ix_obsolete_checkpoints_trial_id", "trial_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    trial_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("trials.id", ondelete="CASCADE"))
+    uri: Mapped[str] = mapped_column(Text)

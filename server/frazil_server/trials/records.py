@@ -83,7 +83,9 @@ class StudyRecord:
 
 @dataclass(slots=True)
 class TrialRecord:
-    """A locked trial. Columns have the names of the table; see `models.Trial`."""
+    """A locked trial. Columns have the names of the table; see `models.Trial`. `obsolete` has the checkpoints that this
+    transaction made so.
+    """
 
     id: uuid.UUID
     study_id: uuid.UUID
@@ -116,6 +118,7 @@ class TrialRecord:
     told: dict[str, Any] | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    obsolete: list[str] = field(default_factory=list)
 
     @property
     def finished(self) -> bool:

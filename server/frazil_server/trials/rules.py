@@ -148,8 +148,14 @@ def expire(study: StudyRecord, trial: TrialRecord, max_losses: int, now: datetim
 
 
 def finish(study: StudyRecord, trial: TrialRecord, state: TrialState, reason: str | None, now: datetime) -> str:
-    """Ends a trial whose lease is gone. Returns the kind of event that this is."""
+    """Ends a trial whose lease is gone. Returns the kind of event that this is.
+
+    Its checkpoint is obsolete then, unless it holds what the trial came to in the end.
+    """
     trial.move(study, state)
+    holds_the_result = state is COMPLETED and trial.checkpoint_step == trial.last_step
+    if trial.checkpoint_uri is not None and not holds_the_result:
+        trial.obsolete.append(trial.checkpoint_uri)
     trial.reason, trial.finished_at = reason, now
     study.learned()
     return f"trial.{state.lower()}"
@@ -301,6 +307,8 @@ def note_checkpoint(trial: TrialRecord, checkpoint: Checkpoint, reported: int) -
             code="invalid",
             problems=(Problem("/checkpoint/step", f"at most {reported}; report the steps before it first"),),
         )
+    if trial.checkpoint_uri not in (None, checkpoint.uri):
+        trial.obsolete.append(trial.checkpoint_uri)
     trial.checkpoint_uri, trial.checkpoint_step = checkpoint.uri, checkpoint.step
 
 

@@ -173,6 +173,11 @@ class ReportOut(BaseModel):
     until_step: int | None
     reason: str
     schedule: None
+    obsolete_checkpoints: list[str] = Field(
+        description="Checkpoints of the study's trials from which nobody will go on any more: superseded ones, and "
+        "those of finished trials, except a completed one's that holds its last step. Each is told once, to whoever "
+        "reports next at the end of a grant, at most twenty at a time; the server deletes nothing."
+    )
     lease_expires_at: datetime
 
 

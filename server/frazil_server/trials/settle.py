@@ -20,7 +20,7 @@ from frazil_tuner.policies import Continue, Decision, Policy
 from frazil_tuner.policies import Pause as PauseDecision
 
 from .. import wire
-from ..engine.snapshots import Look, Snapshots, deliberates
+from ..engine.snapshots import Look, Snapshots
 from ..errors import NotFound
 from . import rules
 from .commands import Ask, Command, Heartbeat, OfTrial, Pause, Release, Report, Ruling, Sweep, Tell
@@ -28,6 +28,9 @@ from .ledger import Ledger
 from .records import TrialRecord
 
 Answer = dict[str, Any] | FrazilError
+
+MOST_OBSOLETE = 20
+"""Checkpoints that one answer says are no longer needed."""
 
 
 class NeedsStudyLock(Exception):
@@ -75,7 +78,21 @@ async def serve_trials(desk: Transaction, commands: Sequence[OfTrial]) -> list[A
     await _prefetch(desk, commands)
     answers = [_attempt(desk, command) for command in commands]
     await _decide(desk, [c.trial for c, a in zip(commands, answers, strict=True) if a is _DUE])
-    return [_decided(desk, c) if a is _DUE else a for c, a in zip(commands, answers, strict=True)]
+    answers = [_decided(desk, c) if a is _DUE else a for c, a in zip(commands, answers, strict=True)]
+    await _tell_obsolete(desk, answers)
+    return answers
+
+
+async def _tell_obsolete(desk: Transaction, answers: Sequence[Answer]) -> None:
+    """Adds to the first decision what checkpoints are no longer needed. Only where the study is locked, for speed: at
+    the ends of grants.
+    """
+    if desk.ledger.locked:
+        await desk.ledger.flush()
+        for answer in answers:
+            if isinstance(answer, dict) and "obsolete_checkpoints" in answer:
+                answer["obsolete_checkpoints"] = await desk.ledger.tell_obsolete(MOST_OBSOLETE)
+                break
 
 
 _DUE: dict[str, Any] = {"due": True}
@@ -209,7 +226,7 @@ async def _decide(desk: Transaction, due: list[uuid.UUID]) -> None:
     for trial_id in due:
         ledger.changed(ledger.trials[trial_id])
     policy = await desk.policy()
-    if not deliberates(policy):
+    if not policy.deliberates:
         await _decide_here(desk, due)
     if policy.reads_curves:
         ledger.study.learned()
@@ -252,6 +269,7 @@ def _describe(desk: Transaction, command: OfTrial) -> dict[str, Any]:
             "until_step": trial.until_step,
             "reason": verdict["reason"],
             "schedule": None,
+            "obsolete_checkpoints": [],
             "lease_expires_at": trial.lease_expires_at or desk.now,
         }
     return {
