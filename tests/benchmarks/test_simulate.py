@@ -39,6 +39,7 @@ SPACE = Space.from_json(
 )
 BUDGET = 240
 TAKING_STEPS: Mapping[str, Mapping[str, Any]] = {
+    "freeze_thaw": {"model": "last", "quantum": 2},
     "asha": {},
     "hyperband": {},
     "bohb": {},
