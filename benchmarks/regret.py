@@ -1,6 +1,7 @@
 """Simple regret of ours beside Optuna, Ax, HEBO, OSS Vizier, SMAC3 and random search, on problems whose least is known.
 
-    python benchmarks/regret.py [--problems …] [--peers …] [--seeds 10] [--evaluations 50] [--jobs 1] [--json FILE]
+    python benchmarks/regret.py [--problems …] [--peers …] [--seeds 10] [--first-seed 0] [--evaluations 50] [--jobs 1]
+                                [--json FILE]
 
 Every seed moves or remakes the problem. Regret is the least noiseless value among the feasible trials so far, minus the
 least there is. For noisy problems it is that of the trial which the tool itself recommends (ours `recommend`, Optuna
@@ -60,7 +61,7 @@ def contend(given: argparse.Namespace, peers: Sequence[Peer], marks: Sequence[in
     plan = [
         (peer, PROBLEMS[name], seed)
         for name, peer in product(given.problems, peers)
-        for seed in range(min(given.seeds, peer.seeds))
+        for seed in range(given.first_seed, given.first_seed + min(given.seeds, peer.seeds))
     ]
     with ThreadPoolExecutor(given.jobs) as pool:
         made = list(pool.map(lambda which: attempt(*which, marks, given.cache), plan))
@@ -112,9 +113,8 @@ def surroundings(runs: Sequence[Run]) -> dict[str, Any]:
 def report(given: argparse.Namespace, runs: Sequence[Run], missing: Sequence[str], marks: Sequence[int]) -> None:
     console = Console(width=120)
     around = surroundings(runs)
-    console.print(
-        f"seeds from 0; one thread a process; Python {around['python']}, {around['cpus']} CPUs, load {around['load']}"
-    )
+    machine = f"Python {around['python']}, {around['cpus']} CPUs, load {around['load']}"
+    console.print(f"seeds from {given.first_seed}; one thread a process; {machine}")
     console.print(", ".join(f"{name} {number}" for name, number in around["versions"].items()), highlight=False)
     for reason in missing:
         console.print(f"missing: {reason}", highlight=False)
@@ -139,6 +139,7 @@ def report(given: argparse.Namespace, runs: Sequence[Run], missing: Sequence[str
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10, help="at most; slow peers have fewer")
+    parser.add_argument("--first-seed", type=int, default=0, help="ours was tuned on seeds 0 to 9")
     parser.add_argument("--evaluations", type=int, default=50)
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
