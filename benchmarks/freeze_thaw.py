@@ -8,9 +8,9 @@ lowest in the table) / (L0 - the lowest), L0 being the median loss before traini
 with `--summary best` the lowest loss on the way takes the place of the last one. Ours recommend as they do to users;
 of other tools it is the trial whose newest loss is the lowest, which suits them better than Optuna's `best_trial`.
 
-Other tools search the unit cube (logarithmic where the table's parameters are), are moved to the nearest free
-candidate, hear of every epoch, and pay for every epoch they used. Their runs are kept below `.venv/bench`; ours run
-anew.
+Other tools search a unit cube, in which each of the table's columns is given by ranks, so that a random point is a
+random candidate. They are moved to the nearest free candidate, hear of every epoch, and pay for every epoch they used.
+Their runs are kept below `.venv/bench`; ours run anew.
 """
 
 from __future__ import annotations

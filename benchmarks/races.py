@@ -1,8 +1,8 @@
 """Who takes part in the freeze-thaw benchmark, and what one run of one of them on one table gives.
 
 Ours are policies, run in this process. Other tools are driven as `peers/stepwise.py` says, each in a process and, if
-need be, an environment of its own; to the simulator they look like a policy. They search the unit cube, and what they
-suggest is moved to the nearest candidate that is still free.
+need be, an environment of its own; to the simulator they look like a policy. They search the unit cube of ranks, and
+what they suggest is moved to the nearest candidate that is still free.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 from contest import FOLDER, Client, Missing, Peer, ready, save, started
+from scipy.stats import rankdata
 from simulate import Story, World, simulate
 from tables import FAMILIES, Table
 
@@ -148,6 +149,17 @@ def world_of(table: Table, summary: Summary, seed: int = 0, *, running_best: boo
     return World(Definition(table.space, (objective,), resource, table.candidates, seed), {METRIC: losses})
 
 
+def places(table: Table) -> Floats:
+    """Where the candidates lie (n, d) for tools that search the unit cube: in each column by their ranks.
+
+    So a point drawn at random falls on every candidate about equally often, as when one draws from the table. Where a
+    table was not drawn on the scales of the space, candidates would be rare in some regions, and a tool that draws from
+    the whole cube would be sent to those again and again: LCBench's best lie there, and random search found them.
+    """
+    encoded = table.space.encode_many(table.candidates)
+    return (rankdata(encoded, axis=0) - 0.5) / len(encoded)
+
+
 @cache
 def table_of(data: Path, family: str, task: str) -> Table:
     return FAMILIES[family](data / family / f"{task}.npz")
@@ -189,9 +201,8 @@ def run_ours(contender: Ours, event: Event, seed: int) -> Race:
 def run_peer(peer: Peer, event: Event, seed: int, cache: Path) -> Race:
     table = table_of(event.data, event.family, event.task)
     world = world_of(table, event.summary, seed, running_best=event.summary == "best")
-    rows = table.space.encode_many(table.candidates).tolist()
     task = {"space": [], "objectives": [METRIC], "constraints": [], "seed": seed, "budget": event.budget}
-    options = {**peer.options, "rows": rows, "max": world.resource.max, "workers": event.workers}
+    options = {**peer.options, "rows": places(table).tolist(), "max": world.resource.max, "workers": event.workers}
     log = cache / "log" / f"{peer.name}-{event.task}-{seed}.txt"
     with started(replace(peer, options=options), task, log) as (client, _):
         tool = Tool(client)
@@ -211,8 +222,8 @@ def fingerprint(peer: Peer, table: Table) -> str:
     digest = hashlib.sha256(json.dumps(peer.options, sort_keys=True).encode() + getsource(Tool).encode())
     for script in (FOLDER / f"{peer.driver}.py", FOLDER / "stepwise.py", Path(str(getsourcefile(simulate)))):
         digest.update(script.read_bytes())
-    digest.update(np.ascontiguousarray(table.losses).tobytes())
-    digest.update(np.ascontiguousarray(table.X).tobytes())
+    for array in (table.losses, places(table)):
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:12]
 
 

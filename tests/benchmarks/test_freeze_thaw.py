@@ -75,6 +75,17 @@ def test_a_tool_is_told_the_running_best_where_the_best_counts(event: Event) -> 
     assert np.isnan(races.world_of(table, "best").curves["loss"]).any()
 
 
+def test_tools_see_every_column_by_ranks_whatever_scale_it_was_drawn_on(event: Event) -> None:
+    table = table_of(event.data, event.family, event.task)
+    seen = races.places(table)
+    assert seen.shape == (40, 7)
+    assert sorted(seen[:, 3]) == pytest.approx((np.arange(40) + 0.5) / 40)
+    assert np.array_equal(np.argsort(seen[:, 3]), np.argsort(table.X[:, 3]))
+    layers = table.X[:, 4]
+    assert all(len(set(seen[layers == layer, 4])) == 1 for layer in set(layers))
+    assert seen[:, 4].mean() == pytest.approx(0.5)
+
+
 def test_a_tools_race_is_kept_and_not_run_again(event: Event, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tpe, cache = CONTENDERS["tpe-halving"], tmp_path / "cache"
     first = run(tpe, event, 0, cache)
