@@ -211,7 +211,13 @@ def test_every_dependency_is_pinned_to_a_version_that_it_allows(file: str) -> No
 @pytest.mark.parametrize(
     ("folder", "expected"),
     [
-        (".", {"frazil_tuner/py.typed", "frazil_server/py.typed", "frazil_server/_migrations/env.py"}),
+        (
+            ".",
+            {
+                *("frazil_tuner/py.typed", "frazil_server/py.typed", "frazil_server/_migrations/env.py"),
+                *("frazil_tuner/pfn/data/manifest.json", "frazil_tuner/pfn/data/curve-small.safetensors"),
+            },
+        ),
         ("clients/python", {"frazil/py.typed", "frazil/__init__.py"}),
     ],
 )
