@@ -1,6 +1,9 @@
 """`python demo.py`: a server, four training processes, and a study of a small network on handwritten digits.
 
-Everything runs in a temporary folder that is deleted at the end. Exit code 0: the best configuration reached a
+The study chooses among 80 configurations, training no further than it must. Then all of them are trained to the end, so
+that it can be seen how good the choice was, and what it would have cost in other ways.
+
+Everything runs in a temporary folder that is deleted at the end. Exit code 0: the recommended configuration reaches a
 validation accuracy of at least 0.97.
 """
 
@@ -15,15 +18,20 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
 import frazil
+from frazil.space import described_space
+from frazil_tuner.space import Space
 
 WORKERS = 4
-BUDGET = 900  # epochs, over all trials
+CONFIGURATIONS = 80
+BUDGET = 240  # epochs, over all trials
 WANTED = 0.97
+LOOK = 5.0  # seconds between questions for a recommendation
 READY = "Frazil is ready at "
 HERE = Path(__file__).resolve().parent
 
@@ -37,6 +45,13 @@ class Result(NamedTuple):
     accuracy: float
 
 
+class Look(NamedTuple):
+    """The parameters that were recommended when so many epochs had been spent."""
+
+    spent: int
+    params: dict[str, Any]
+
+
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is tidied up then, too
     with tempfile.TemporaryDirectory(prefix="frazil-demo-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
@@ -47,28 +62,38 @@ def main() -> int:
         url = address()
         console.print(f"Server at [bold]{url}[/]. The defaults: {shown(defaults)}.")
         client = stack.enter_context(frazil.Client(url, patience=20.0))
-        study = create_study(client)
-        training = [str(HERE / "worker.py"), study.name, str(folder)]
-        workers = stack.enter_context(running([training] * WORKERS, folder, "worker", FRAZIL_URL=url))
-        watch(study, workers)
+        study = create_study(client, "digits", policy="freeze_thaw", budget={"resource": BUDGET})
+        recommended = train(study, folder, url)
+        console.print(f"\nNow all {CONFIGURATIONS} configurations are trained to the end, to see what would have been.")
+        whole = create_study(client, "digits to the end", policy="grid")
+        train(whole, folder, url)
+        return conclude(study, recommended, whole, defaults)
+
+
+def create_study(client: frazil.Client, name: str, **how: Any) -> frazil.Study:
+    from model import EPOCHS, SPACE
+
+    space, rng = Space.from_json(described_space(SPACE)), np.random.default_rng(0)
+    return client.create_study(
+        name,
+        space=SPACE,
+        candidates=[space.draw(rng) for _ in range(CONFIGURATIONS)],
+        minimize="val_loss",
+        resource=frazil.Resource("epoch", max=EPOCHS),
+        seed=0,
+        **how,
+    )
+
+
+def train(study: frazil.Study, folder: Path, url: str) -> list[Look]:
+    """Trains until the study is over; what was recommended on the way."""
+    training = [str(HERE / "worker.py"), study.name, str(folder)]
+    with running([training] * WORKERS, folder, "worker", FRAZIL_URL=url) as workers:
+        looks = watch(study, workers)
         if any(worker.returncode for worker in workers):
             logs = "\n".join(log.read_text() for log in sorted(folder.glob("worker-*.log")))
             raise SystemExit(f"A training process failed:\n{logs}")
-        return conclude(study, defaults)
-
-
-def create_study(client: frazil.Client) -> frazil.Study:
-    from model import EPOCHS, SPACE
-
-    return client.create_study(
-        "digits",
-        space=SPACE,
-        minimize="val_loss",
-        resource=frazil.Resource("epoch", min=2, max=EPOCHS),
-        policy="asha",
-        budget={"resource": BUDGET},
-        seed=0,
-    )
+    return looks
 
 
 def train_defaults(folder: Path) -> Result:
@@ -147,31 +172,42 @@ def end(processes: list[subprocess.Popen[str]]) -> None:
 # ── what is seen ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def watch(study: frazil.Study, workers: list[subprocess.Popen[str]]) -> None:
-    """Shows the study until all workers have gone home."""
-    started = time.monotonic()
+def watch(study: frazil.Study, workers: list[subprocess.Popen[str]]) -> list[Look]:
+    """Shows the study until all workers have gone home; what was recommended, now and then and at the end."""
+    started, looks, asked = time.monotonic(), list[Look](), 0.0
     with Live(console=console, auto_refresh=False) as live:
         while any(worker.poll() is None for worker in workers):
+            if time.monotonic() - asked > LOOK:
+                looks += look(study)
+                asked = time.monotonic()
             live.update(progress(study.refresh(), time.monotonic() - started), refresh=True)
             time.sleep(0.5)
         live.update(progress(study.refresh(), time.monotonic() - started), refresh=True)
+    return looks + look(study)
+
+
+def look(study: frazil.Study) -> list[Look]:
+    recommended = study.best.recommended
+    return [Look(study.refresh().info["steps_used"], recommended.params)] if recommended else []
 
 
 def progress(study: frazil.Study, seconds: float) -> Group:
-    counts = study.info["counts"]
-    used = study.info["steps_used"]
-    overview = Table(title=f"digits · {study.state} · {seconds:.0f} s", title_justify="left", box=None)
-    for heading in ("epochs", "trials", "running", "paused", "completed", "best val_loss", "of trial"):
+    records = list(study.records())
+    states = [record["state"] for record in records]
+    overview = Table(title=f"{study.name} · {study.state} · {seconds:.0f} s", title_justify="left", box=None)
+    for heading in ("epochs", "trials", "running", "paused", "completed", "lowest val_loss", "of trial"):
         overview.add_column(heading, justify="right")
-    best = study.best.observed
+    losses = [(float(record["objective"]), record["number"]) for record in records if record["objective"] is not None]
+    best = min((pair for pair in losses if np.isfinite(pair[0])), default=None)
+    most = study.info["budget"].get("resource", CONFIGURATIONS * study.info["resource"]["max"])
     overview.add_row(
-        f"{used} / {BUDGET}",
-        str(study.info["trials"]),
-        *(str(counts.get(state, 0)) for state in ("RUNNING", "PAUSED", "COMPLETED")),
-        f"{best.values['val_loss']:.4f}" if best else "–",
-        str(best.number) if best else "–",
+        f"{study.info['steps_used']} / {most}",
+        str(len(records)),
+        *(str(states.count(state)) for state in ("RUNNING", "PAUSED", "COMPLETED")),
+        f"{best[0]:.4f}" if best else "–",
+        str(best[1]) if best else "–",
     )
-    running = list(study.records(state="RUNNING"))
+    running = [record for record in records if record["state"] == "RUNNING"]
     return Group(overview, *([running_trials(running)] if running else []))
 
 
@@ -194,28 +230,40 @@ def running_trials(trials: list[dict[str, Any]]) -> Table:
     return table
 
 
-def conclude(study: frazil.Study, defaults: Result) -> int:
-    """Prints what came out; 0 if the best accuracy of a configuration trained to the end is good enough."""
-    best = study.best.observed
-    if best is None:
+def conclude(study: frazil.Study, looks: list[Look], whole: frazil.Study, defaults: Result) -> int:
+    """Prints what came out, and what it would have cost otherwise; 0 if the recommendation is good enough."""
+    from replay import cost_of, since
+
+    recommended = study.best.recommended
+    if recommended is None:
         raise SystemExit("The study ended without a result.")
-    epoch, accuracy = study.curve(best.id, "val_accuracy")[-1]
-    found = Result(best.values["val_loss"], accuracy)
-    resource, used = study.info["resource"], study.info["steps_used"]
-    in_full = study.info["trials"] * resource["max"]
-    console.print(f"\n[bold]Best configuration[/] (trial {best.number}, after epoch {epoch}):")
-    for name, value in best.params.items():
+    records = list(whole.records())
+    losses = np.array([[value for _, value in whole.curve(record["id"], "val_loss")] for record in records])
+    chosen = next(i for i, record in enumerate(records) if record["params"] == recommended.params)
+    _, accuracy = whole.curve(records[chosen]["id"], "val_accuracy")[-1]
+    found = Result(losses[chosen, -1], accuracy)
+    console.print(f"\n[bold]Recommended configuration[/] (trial {recommended.number}):")
+    for name, value in recommended.params.items():
         console.print(f"  {name:13} {value:.4g}" if isinstance(value, float) else f"  {name:13} {value}")
-    console.print(
-        f"\nIt cost {used} epochs for {study.info['trials']} configurations; "
-        f"training each to the end would have cost {in_full}: {in_full / used:.1f} times as many."
-    )
-    console.print(f"The defaults: {shown(defaults)}.\nThe best:     {shown(found)}.")
-    finished = [study.curve(record["id"], "val_accuracy")[-1][1] for record in study.records(state="COMPLETED")]
-    highest = max([accuracy, *finished])
-    among = f"among the {len(finished)} trained to the end"
-    console.print(f"Best validation accuracy: [bold]{highest:.4f}[/] {among} (wanted: {WANTED})")
-    return 0 if highest >= WANTED else 1
+    foretold, deviation = recommended.mean["val_loss"], recommended.sd["val_loss"]
+    console.print(f"\nForetold for its last epoch: validation loss {foretold:.4f} ± {deviation:.4f}.")
+    console.print(f"Trained to the end: {shown(found)}.\nThe defaults:       {shown(defaults)}.")
+    rank = 1 + int((losses[:, -1] < found.loss).sum())
+    console.print(f"Of {len(records)} configurations it is number {rank}; all to the end are {losses.size} epochs.")
+
+    good = {str(record["params"]) for record, curve in zip(records, losses, strict=True) if curve[-1] <= found.loss}
+    reached = since([(spent, str(params) in good) for spent, params in looks])
+    table = Table(title="Epochs until one as good was recommended, and ever after", title_justify="left", box=None)
+    for heading in ("", "epochs", "half of 20 replays"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    table.add_row("freeze_thaw (this study)", f"{reached:.0f} of {study.info['steps_used']}", "")
+    space, candidates = Space.from_json(whole.info["space"]), [record["params"] for record in records]
+    for label, policy in (("asha", "asha"), ("each to the end, at random", "random")):
+        cost = cost_of({"name": policy}, space, candidates, losses, found.loss)
+        table.add_row(label, f"{cost.typical:.0f}", f"{cost.low:.0f} – {cost.high:.0f}")
+    console.print(table)
+    console.print(f"Validation accuracy [bold]{accuracy:.4f}[/] (wanted: {WANTED})")
+    return 0 if accuracy >= WANTED else 1
 
 
 def shown(result: Result) -> str:

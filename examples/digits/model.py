@@ -92,9 +92,13 @@ class Run:
         return file.as_uri()
 
     def load(self, uri: str) -> None:
-        state = torch.load(url2pathname(urlparse(uri).path))
+        state = torch.load(checkpoint_file(uri))
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def checkpoint_file(uri: str) -> Path:
+    return Path(url2pathname(urlparse(uri).path))
 
 
 def build_optimizer(net: nn.Module, params: dict[str, Any]) -> torch.optim.Optimizer:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
-from model import Run
+from model import Run, checkpoint_file
 
 import frazil
 
@@ -24,7 +24,9 @@ def main(name: str, folder: Path) -> None:
         for epoch in trial.steps():
             trial.report(epoch, **run.train_epoch(epoch))
         if trial.paused:
-            trial.freeze(run.save(folder / f"trial-{trial.number}-epoch-{epoch}.pt"))
+            trial.freeze(run.save(folder / f"{trial.id}-epoch-{epoch}.pt"))
+        for uri in trial.obsolete_checkpoints:
+            checkpoint_file(uri).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

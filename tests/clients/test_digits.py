@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from frazil.space import described_space
@@ -18,6 +19,14 @@ def model():
     pytest.importorskip("sklearn")
     spec = importlib.util.spec_from_file_location("digits_model", EXAMPLE / "model.py")
     module = sys.modules["digits_model"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def replay():
+    spec = importlib.util.spec_from_file_location("digits_replay", EXAMPLE / "replay.py")
+    module = sys.modules["digits_replay"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -62,3 +71,27 @@ def test_every_choice_can_be_built_and_the_defaults_lie_in_the_space(model):
     space = Space.from_json(described_space(model.SPACE))
     assert set(OF_OPTIMIZER) == set(model.SPACE["optimizer"])
     space.check(model.DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("well", "start"), [("", None), ("-", None), ("+", 10), ("-+", 20), ("+-+", 30), ("++-", None), ("-++", 20)]
+)
+def test_a_method_has_done_as_well_from_when_on_it_never_fell_back(replay, well, start):
+    path = [(10 * i, sign == "+") for i, sign in enumerate(well, 1)]
+    assert replay.since(path) == (float("inf") if start is None else start)
+
+
+@pytest.mark.parametrize("policy", ["random", "asha"])
+def test_what_another_method_would_have_cost_is_counted_on_the_same_curves(replay, policy):
+    from frazil_tuner.space import Space
+
+    space = Space.from_json([{"name": "x", "type": "float", "low": 0.0, "high": 1.0}])
+    candidates = [{"x": i / 20} for i in range(20)]
+    losses = np.array([[1 + point["x"] + 1 / epoch for epoch in range(1, 10)] for point in candidates])
+    easy, hard, never = (
+        replay.cost_of({"name": policy}, space, candidates, losses, target)
+        for target in (losses[9, -1], losses[0, -1], 0.0)
+    )
+    assert 10 <= easy.low <= easy.typical <= easy.high < losses.size
+    assert easy.typical < hard.typical <= losses.size
+    assert never.typical == float("inf")
