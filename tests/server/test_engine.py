@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import uuid
 
 import pytest
 
@@ -364,3 +365,18 @@ def test_a_process_that_serves_the_api_never_imports_torch(database_url):
     command = [sys.executable, "-c", NO_TORCH, database_url]
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
     assert said.splitlines()[-1] == "[]"
+
+
+def test_a_policy_is_told_what_waits_on_the_shelf_and_up_to_which_step(lab):
+    study = lab.create(resource={"name": "epoch", "max": 9})
+    first, second = lab.ask(study, count=2)["trials"]
+    for row in ("NULL, '{\"lr\": 0.25}', 3", f"{second['number']}, NULL, 9", "NULL, '{\"lr\": 0.5}', NULL"):
+        lab.sql(
+            f"""INSERT INTO suggestions (study_id, trial_number, params, until_step, data_version, why)
+            VALUES ('{study["id"]}', {row}, 0, '{{}}')"""
+        )
+    snapshots, database = lab.services.snapshots, lab.services.database
+    _, seen = lab.run(snapshots.committed(database, uuid.UUID(study["id"])))
+    assert dict(zip((params["lr"] for params in seen.shelved), seen.shelved_until, strict=True)) == {0.25: 3, 0.5: None}
+    assert seen.thawing == (second["number"],)
+    assert len(seen.trials) == first["number"] + 2

@@ -233,8 +233,9 @@ class Study:
     """The snapshot: a definition, the trials in the order of their numbers, and suggestions made but not yet taken.
 
     `shelved` holds params that were suggested and wait to be asked for: pending like a running trial, and as little
-    to be suggested again; `shelved_candidates` their indices, if the study has candidates; `thawing` the numbers of
-    paused trials that were suggested to be resumed. `version` is the version of the data.
+    to be suggested again; `shelved_candidates` their indices, if the study has candidates; `shelved_until` the last
+    step of each grant, None without a resource; `thawing` the numbers of paused trials that were suggested to be
+    resumed. `version` is the version of the data.
 
     `rankings` are comparisons, each the numbers of some trials, best first. `related` holds earlier studies to learn
     from. `context` fixes parameters for the suggestions to come. `last_fit` is what the newest suggestion's `why` says
@@ -251,6 +252,7 @@ class Study:
     related: tuple[Earlier, ...] = ()
     context: Params = field(default_factory=dict)
     last_fit: Mapping[str, Any] | None = None
+    shelved_until: tuple[int | None, ...] = ()
 
     @property
     def space(self) -> Space:

@@ -36,7 +36,7 @@ _CHANGED = """SELECT h.now, t.id, t.number, t.state, t.params, t."values", t.gra
 _CURVES = """SELECT trial_id, metric, array_agg(step ORDER BY step) AS steps, array_agg(value ORDER BY step) AS points
     FROM measurements WHERE trial_id = ANY(%(ids)s) AND metric = ANY(%(metrics)s) GROUP BY trial_id, metric"""
 _CANDIDATES = text("SELECT candidates FROM study_candidates WHERE study_id = :study")
-_SHELF = "SELECT trial_number, params, candidate FROM suggestions WHERE study_id = %(study)s"
+_SHELF = "SELECT trial_number, params, candidate, until_step FROM suggestions WHERE study_id = %(study)s"
 _FIT = "SELECT fit FROM study_fits WHERE study_id = %(study)s"
 _RANKINGS = "SELECT id, ranking FROM comparisons WHERE study_id = %(study)s AND id > %(after)s ORDER BY id"
 
@@ -135,6 +135,7 @@ class Snapshots:
             trials=look.trials,
             shelved=tuple(_with_reals(row.params, reals) for row in shelf if row.params is not None),
             shelved_candidates=tuple(row.candidate for row in shelf if row.candidate is not None),
+            shelved_until=tuple(row.until_step for row in shelf if row.params is not None),
             thawing=tuple(row.trial_number for row in shelf if row.trial_number is not None),
             version=study.data_version,
             rankings=look.rankings,
