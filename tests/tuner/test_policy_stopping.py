@@ -122,6 +122,14 @@ class TestThoseThatCompare:
         others = [replace(one, excluded=True) for one in crowd(*[[0.5, 0.4]] * 5)]
         assert isinstance(decide(policy(name), trial(9, [0.9, 0.9], RUNNING), *others), Continue)
 
+    def test_a_trial_that_was_first_measured_later_says_nothing_of_this_step(self, name: str) -> None:
+        late = [Trial(i, {"lr": 0.1}, PRUNED, {"loss": tuple((s, 0.1) for s in (3, 4))}, {}, 4, 4) for i in range(3)]
+        assert isinstance(decide(policy(name), trial(9, [0.9, 0.9], RUNNING), *late), Continue)
+        assert isinstance(decide(policy(name), trial(9, [0.9] * 3, RUNNING), *late), Stop)
+
+    def test_a_run_that_is_just_as_good_as_the_bar_goes_on(self, name: str) -> None:
+        assert isinstance(decide(policy(name), trial(9, [0.5, 0.5], RUNNING), *crowd(*[[0.5, 0.5]] * 5)), Continue)
+
     def test_a_run_without_a_value_goes_on(self, name: str) -> None:
         silent = Trial(9, {"lr": 0.1}, RUNNING, {}, {}, 2, 2)
         assert decide(policy(name), silent, *crowd(*[[0.5, 0.4]] * 5)) == Continue(3)
@@ -164,6 +172,7 @@ class TestPercentile:
         others = crowd(*[[0.9, i / 10] for i in range(1, 9)])
         assert isinstance(decide(policy("percentile"), trial(9, [0.9, 0.21], RUNNING), *others), Stop)
         assert isinstance(decide(policy("percentile"), trial(9, [0.2, 0.9], RUNNING), *others), Continue)
+        assert isinstance(decide(policy("percentile"), trial(9, [0.2, 0.9], RUNNING), *others[:5]), Continue)
         assert isinstance(decide(policy("percentile", percentile=50), trial(9, [0.4, 0.4], RUNNING), *others), Continue)
         assert isinstance(decide(policy("percentile", percentile=50), trial(9, [0.41], RUNNING), *others), Continue)
         assert isinstance(decide(policy("percentile", percentile=0), trial(9, [0.9, 0.11], RUNNING), *others), Stop)
@@ -262,6 +271,9 @@ class TestPatience:
         over_fitting = (*np.linspace(0.9, 0.5, 15).tolist(), *np.linspace(0.5, 1.2, 35).tolist())
         assert not self.spared(self.MEMORISED, over_fitting, 41)
 
+    def test_what_was_before_the_train_metric_came_to_rest_does_not_count(self) -> None:
+        assert self.spared(self.MEMORISED, (*[0.5] * 10, *self.AT_CHANCE[10:]), 41)
+
     def test_a_run_that_still_learns_its_training_data_is_judged_as_any_other(self) -> None:
         assert not self.spared(np.linspace(1, 0.2, 50).tolist(), self.AT_CHANCE, 60)
 
@@ -273,7 +285,9 @@ class TestPatience:
         losses = [0.9, 0.3, 0.5, 0.5, 0.5]
         assert self.spared(losses, losses, 4, "")
         assert not self.spared(losses, losses, 3, "")
-        assert Patience(4).spares(trial(0, [0.9, 0.3, math.nan, 0.5, 0.5], RUNNING), LOSS)
+        for diverged in (math.nan, math.inf, -math.inf):
+            run = trial(0, [0.9, 0.3, diverged, 0.5, 0.5], RUNNING)
+            assert [Patience(steps).spares(run, LOSS) for steps in (3, 4)] == [False, True]
 
     @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_a_diverged_train_metric_is_not_at_rest(self, value: float) -> None:

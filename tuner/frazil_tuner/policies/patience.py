@@ -37,8 +37,6 @@ class Patience:
 
     def spares(self, trial: Trial, objective: Objective) -> bool:
         """Whether a run with at least one value of the objective should go on although a rule speaks against it."""
-        if not self.steps:
-            return False
         curve = trial.curves[objective.metric]
         if not self.train_metric:
             return trial.last_step - _best_step(curve, objective) < self.steps

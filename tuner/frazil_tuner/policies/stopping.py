@@ -65,8 +65,7 @@ class Stopping:
         """What the rule says, unless it is too early or the run deserves patience."""
         if trial.last_step < self.warmup or not trial.curves.get(study.objective.metric):
             return None
-        reason = self.rule.against(study, trial)
-        return None if reason and self.patience.spares(trial, study.objective) else reason
+        return None if self.patience.spares(trial, study.objective) else self.rule.against(study, trial)
 
     def _resource(self, study: Study) -> Resource:
         if study.resource is None:
