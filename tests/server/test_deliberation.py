@@ -16,8 +16,8 @@ import pytest
 from frazil_server.database import plain_url
 from frazil_server.engine.deliberation import MOST_AT_ONCE, Deliberations
 from frazil_server.engine.engine import LocalEngine
-from frazil_server.trials.commands import Considered, Report, Tell
-from frazil_server.trials.rules import Measured, Told
+from frazil_server.trials.commands import Considered, Heartbeat, Report, Ruling, Tell
+from frazil_server.trials.rules import Checkpoint, Measured, Told
 from frazil_tuner import policies
 from frazil_tuner.errors import Conflict
 from frazil_tuner.history import TrialState
@@ -386,3 +386,20 @@ def test_a_server_with_its_engine_elsewhere_consults_a_worker_of_its_own(postgre
         lab.close()
     assert answer["reason"] == "rank 1 of 1 at step 1; the best 0 go on"
     assert answer["decision"] == "pause"
+
+
+def test_a_checkpoint_that_is_named_again_in_the_same_moment_is_not_called_obsolete(lab):
+    study, (first, second) = lab.begun(2)
+    study_id, desk = uuid.UUID(study["id"]), lab.services.desk
+    identity = {"trial": uuid.UUID(first["id"]), "lease": first["lease"]["token"]}
+    ruling = Ruling(uuid.UUID(second["id"]), second["lease"]["token"], Considered(2, 2, Continue(4)))
+
+    async def story():
+        for name in ("a", "b"):
+            await desk.submit(study_id, Heartbeat(**identity, checkpoint=Checkpoint(name, 0)))
+        await desk.submit(study_id, report(second, 2, 0.1))
+        again = Heartbeat(**identity, checkpoint=Checkpoint("a", 0))
+        return await asyncio.gather(desk.submit(study_id, again), desk.submit(study_id, ruling))
+
+    told = [uri for answer in lab.run(story()) for uri in answer["obsolete_checkpoints"]]
+    assert told == ["b"]

@@ -76,7 +76,7 @@ FROM unnest(%(kinds)s::text[], %(numbers)s::int[], %(datas)s::jsonb[]) AS e(kind
 
 _OUTDATE = """INSERT INTO obsolete_checkpoints (study_id, trial_id, uri)
     SELECT %(study)s, trial, uri FROM unnest(%(trials)s::uuid[], %(uris)s::text[]) AS o(trial, uri)"""
-# Names may have been used again since: what is needed now is passed over in silence.
+# Passed over in silence: names that were used again since, and what a completed trial came to in the end.
 _TELL_OBSOLETE = """WITH told AS (
     DELETE FROM obsolete_checkpoints WHERE id IN (
         SELECT id FROM obsolete_checkpoints WHERE study_id = %(study)s ORDER BY id LIMIT %(most)s)

@@ -148,13 +148,9 @@ def expire(study: StudyRecord, trial: TrialRecord, max_losses: int, now: datetim
 
 
 def finish(study: StudyRecord, trial: TrialRecord, state: TrialState, reason: str | None, now: datetime) -> str:
-    """Ends a trial whose lease is gone. Returns the kind of event that this is.
-
-    Its checkpoint is obsolete then, unless it holds what the trial came to in the end.
-    """
+    """Ends a trial whose lease is gone. Returns the kind of event that this is."""
     trial.move(study, state)
-    holds_the_result = state is COMPLETED and trial.checkpoint_step == trial.last_step
-    if trial.checkpoint_uri is not None and not holds_the_result:
+    if trial.checkpoint_uri is not None:
         trial.obsolete.append(trial.checkpoint_uri)
     trial.reason, trial.finished_at = reason, now
     study.learned()
