@@ -125,6 +125,26 @@ def test_the_best_of_runs_that_can_be_resumed_is_the_best_that_stands(house, mus
     assert must(ask(house, study, "best"))["observed"]["trial"]["number"] == 1
 
 
+def test_freeze_thaw_recommends_by_what_it_believes_of_the_full_resource(house, must):
+    study = house.create(space=[X], policy={"name": "freeze_thaw"}, resource={"name": "epoch", "max": 20})
+    curves = [[0.1 * i + 1 / step for step in range(1, (6 if i == 0 else 20) + 1)] for i in range(6)]
+    trials = [
+        {
+            "params": {"x": i / 9},
+            "state": "PRUNED",
+            "curve": [{"step": step, "metrics": {"loss": value}} for step, value in enumerate(curve, 1)],
+        }
+        for i, curve in enumerate(curves)
+    ]
+    must(house.post(f"/studies/{study['id']}/trials", {"trials": trials}))
+    best = must(ask(house, study, "best"))
+    assert best["observed"]["values"] == {"loss": 0.1 + 1 / 20}, "seen so far"
+    recommended = best["recommended"]
+    assert recommended["trial"]["number"] == 0, "it will have passed that one by then"
+    assert recommended["mean"]["loss"] < 1 / 6
+    assert recommended["sd"]["loss"] > 0
+
+
 def test_several_objectives_have_no_best_but_a_front(house, must, trade):
     best = must(ask(house, trade, "best"))
     assert (best["observed"], best["advice"]) == (None, None)
