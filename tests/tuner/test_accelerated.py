@@ -62,7 +62,9 @@ def test_long_lists_go_to_the_device_and_short_ones_stay(monkeypatch: pytest.Mon
 
 def test_the_processor_is_used_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRAZIL_DEVICE", "cpu")
-    assert device.report() == {"device": "cpu", "crossover": None, "torch": torch.__version__}
+    networks = ["curve-large", "curve-small", "static-small"]
+    expected = {"device": "cpu", "crossover": None, "torch": torch.__version__}
+    assert device.report() == {**expected, "networks": networks, "damaged_networks": {}}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")

@@ -113,6 +113,8 @@ class Workers:
         except Exception as error:  # noqa: BLE001  (fits say for themselves what they cannot do)
             log.warning("device_not_measured", error=repr(error))
             self.device["error"] = str(error)
+        for network, reason in self.device.get("damaged_networks", {}).items():
+            log.warning("network_damaged", network=network, reason=reason)
 
     def close(self) -> None:
         while not self._free.empty():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..history import Study, Trial
     from ..numerics import Floats
 
-MODEL = "gp"
+MODEL = "guarded"
 """The model of curves that people are shown, by its name in `CURVE_MODELS`."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
