@@ -8,8 +8,10 @@ lowest in the table) / (L0 - the lowest), L0 being the median loss before traini
 with `--summary best` the lowest loss on the way takes the place of the last one. Ours recommend as they do to users;
 of other tools it is the trial whose newest loss is the lowest, which suits them better than Optuna's `best_trial`.
 
-Other tools search a unit cube, in which each of the table's columns is given by ranks, so that a random point is a
-random candidate. They are moved to the nearest free candidate, hear of every epoch, and pay for every epoch they used.
+Other tools search the unit cube of the table's space, as our own models do, are moved to the nearest free candidate,
+hear of every epoch, and pay for every epoch they used. LCBench was not drawn on the scales of its space: a random point
+of the cube falls on the few candidates of small weight decay, the best among them, far more often than a random
+candidate is one. That favours the others; `--places ranks` gives every column by its ranks and takes it from them.
 Their runs are kept below `.venv/bench`; ours run anew.
 """
 
@@ -31,7 +33,7 @@ from statistics import fmean, median
 
 import numpy as np
 from contest import CACHE, ONE_THREAD, Crashed, Missing, Peer, Unsupported
-from races import ABSENT, CONTENDERS, Contender, Event, Race, run, version
+from races import ABSENT, CONTENDERS, PLACES, Contender, Event, Race, run, version
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import rankdata, wilcoxon
@@ -202,7 +204,7 @@ def events(given: argparse.Namespace) -> list[Event]:
     wanted = set(given.tasks or (name for _, name in names))
     if unknown := wanted - {name for _, name in names}:
         sys.exit(f"no such tasks below {given.data}: {', '.join(sorted(unknown))}")
-    made = Event(given.data, "", "", given.summary, given.workers, given.budget, marks)
+    made = Event(given.data, "", "", given.summary, given.workers, given.budget, marks, given.places)
     return [replace(made, family=family, task=name) for family, name in names if name in wanted]
 
 
@@ -264,6 +266,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--summary", choices=("last", "best"), default="last", help="what counts of a curve")
+    parser.add_argument("--places", choices=PLACES, default="cube", help="how other tools see the candidates")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -308,8 +311,8 @@ def report(
     console = Console(width=150)
     load = [round(load, 2) for load in os.getloadavg()]
     console.print(
-        f"summary {given.summary}, {given.workers} worker{'s' * (given.workers > 1)}, seeds from 0, one thread a "
-        f"process; {os.cpu_count()} CPUs, load {load}"
+        f"summary {given.summary}, {given.workers} worker{'s' * (given.workers > 1)}, others see {given.places}, "
+        f"seeds from 0, one thread a process; {os.cpu_count()} CPUs, load {load}"
     )
     for reason in missing:
         console.print(f"missing: {reason}", highlight=False)

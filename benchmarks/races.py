@@ -1,15 +1,15 @@
 """Who takes part in the freeze-thaw benchmark, and what one run of one of them on one table gives.
 
 Ours are policies, run in this process. Other tools are driven as `peers/stepwise.py` says, each in a process and, if
-need be, an environment of its own; to the simulator they look like a policy. They search the unit cube of ranks, and
-what they suggest is moved to the nearest candidate that is still free.
+need be, an environment of its own; to the simulator they look like a policy. They search the unit cube, and what they
+suggest is moved to the nearest candidate that is still free.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from inspect import getsource, getsourcefile
@@ -92,7 +92,9 @@ CONTENDERS: Mapping[str, Contender] = {
 
 @dataclass(frozen=True)
 class Event:
-    """What is run: a task, how a curve is summarised, with how many workers and epochs, and when one looks."""
+    """What is run: a task, how a curve is summarised, with how many workers and epochs, when one looks, and how other
+    tools see the candidates.
+    """
 
     data: Path
     family: str
@@ -101,6 +103,7 @@ class Event:
     workers: int = 1
     budget: int = 1000
     marks: Sequence[int] = field(default=(100, 300, 500, 1000))
+    places: str = "cube"
 
 
 @dataclass(frozen=True)
@@ -149,15 +152,18 @@ def world_of(table: Table, summary: Summary, seed: int = 0, *, running_best: boo
     return World(Definition(table.space, (objective,), resource, table.candidates, seed), {METRIC: losses})
 
 
-def places(table: Table) -> Floats:
-    """Where the candidates lie (n, d) for tools that search the unit cube: in each column by their ranks.
+def cube(table: Table) -> Floats:
+    """Where the candidates lie (n, d) in the unit cube of the table's space: what our own models see, too."""
+    return table.space.encode_many(table.candidates)
 
-    So a point drawn at random falls on every candidate about equally often, as when one draws from the table. Where a
-    table was not drawn on the scales of the space, candidates would be rare in some regions, and a tool that draws from
-    the whole cube would be sent to those again and again: LCBench's best lie there, and random search found them.
-    """
-    encoded = table.space.encode_many(table.candidates)
+
+def ranks(table: Table) -> Floats:
+    """Where they lie (n, d) if every column is given by ranks, so that a random point is a random candidate."""
+    encoded = cube(table)
     return (rankdata(encoded, axis=0) - 0.5) / len(encoded)
+
+
+PLACES: Mapping[str, Callable[[Table], Floats]] = {"cube": cube, "ranks": ranks}
 
 
 @cache
@@ -178,8 +184,7 @@ def run(contender: Contender, event: Event, seed: int, cache: Path) -> Race:
     """One run; a tool's is made only once for each of its versions, of its drivers and of the table."""
     if isinstance(contender, Ours):
         return run_ours(contender, event, seed)
-    table = table_of(event.data, event.family, event.task)
-    folder = cache / f"{contender.name}-{ready(contender)}" / f"{event.task}-{fingerprint(contender, table)}"
+    folder = cache / f"{contender.name}-{ready(contender)}" / f"{event.task}-{fingerprint(contender, event)}"
     file = folder / f"{seed}-{event.summary}-{event.workers}-{'-'.join(map(str, event.marks))}.json"
     if not file.exists():
         save(file, asdict(run_peer(contender, event, seed, cache)))
@@ -202,7 +207,12 @@ def run_peer(peer: Peer, event: Event, seed: int, cache: Path) -> Race:
     table = table_of(event.data, event.family, event.task)
     world = world_of(table, event.summary, seed, running_best=event.summary == "best")
     task = {"space": [], "objectives": [METRIC], "constraints": [], "seed": seed, "budget": event.budget}
-    options = {**peer.options, "rows": places(table).tolist(), "max": world.resource.max, "workers": event.workers}
+    options = {
+        **peer.options,
+        "rows": PLACES[event.places](table).tolist(),
+        "max": world.resource.max,
+        "workers": event.workers,
+    }
     log = cache / "log" / f"{peer.name}-{event.task}-{seed}.txt"
     with started(replace(peer, options=options), task, log) as (client, _):
         tool = Tool(client)
@@ -217,12 +227,13 @@ def race(name: str, event: Event, seed: int, story: Story, cpu: float, decisions
     return Race(name, event.task, seed, regrets, times, cpu / max(decisions, 1), decisions, len(story.trials))
 
 
-def fingerprint(peer: Peer, table: Table) -> str:
-    """Changes with the tool's options and drivers, with how it is driven, and with the table."""
+def fingerprint(peer: Peer, event: Event) -> str:
+    """Changes with the tool's options and drivers, with how it is driven, with the table, and with how it is seen."""
+    table = table_of(event.data, event.family, event.task)
     digest = hashlib.sha256(json.dumps(peer.options, sort_keys=True).encode() + getsource(Tool).encode())
     for script in (FOLDER / f"{peer.driver}.py", FOLDER / "stepwise.py", Path(str(getsourcefile(simulate)))):
         digest.update(script.read_bytes())
-    for array in (table.losses, places(table)):
+    for array in (table.losses, table.X if event.places == "cube" else PLACES[event.places](table)):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:12]
 

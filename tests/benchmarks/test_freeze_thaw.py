@@ -75,15 +75,16 @@ def test_a_tool_is_told_the_running_best_where_the_best_counts(event: Event) -> 
     assert np.isnan(races.world_of(table, "best").curves["loss"]).any()
 
 
-def test_tools_see_every_column_by_ranks_whatever_scale_it_was_drawn_on(event: Event) -> None:
+def test_tools_see_the_cube_of_the_space_or_ranks_of_every_column(event: Event, tmp_path: Path) -> None:
     table = table_of(event.data, event.family, event.task)
-    seen = races.places(table)
-    assert seen.shape == (40, 7)
+    assert np.array_equal(races.PLACES["cube"](table), table.space.encode_many(table.candidates))
+    seen = races.PLACES["ranks"](table)
     assert sorted(seen[:, 3]) == pytest.approx((np.arange(40) + 0.5) / 40)
     assert np.array_equal(np.argsort(seen[:, 3]), np.argsort(table.X[:, 3]))
     layers = table.X[:, 4]
     assert all(len(set(seen[layers == layer, 4])) == 1 for layer in set(layers))
-    assert seen[:, 4].mean() == pytest.approx(0.5)
+    made = [run(CONTENDERS["tpe-halving"], replace(event, places=places), 0, tmp_path) for places in races.PLACES]
+    assert made[0] != made[1]
 
 
 def test_a_tools_race_is_kept_and_not_run_again(event: Event, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +92,8 @@ def test_a_tools_race_is_kept_and_not_run_again(event: Event, tmp_path: Path, mo
     first = run(tpe, event, 0, cache)
     monkeypatch.setattr("races.run_peer", None)
     assert run(tpe, event, 0, cache) == first
-    for other in (replace(event, workers=2), replace(event, summary="best"), replace(event, marks=(60,))):
+    changes = ({"workers": 2}, {"summary": "best"}, {"marks": (60,)}, {"places": "ranks"})
+    for other in (replace(event, **change) for change in changes):  # type: ignore[arg-type]
         with pytest.raises(TypeError):
             run(tpe, other, 0, cache)
 
