@@ -233,7 +233,7 @@ def fingerprint(peer: Peer, event: Event) -> str:
     digest = hashlib.sha256(json.dumps(peer.options, sort_keys=True).encode() + getsource(Tool).encode())
     for script in (FOLDER / f"{peer.driver}.py", FOLDER / "stepwise.py", Path(str(getsourcefile(simulate)))):
         digest.update(script.read_bytes())
-    for array in (table.losses, table.X if event.places == "cube" else PLACES[event.places](table)):
+    for array in (table.losses, PLACES[event.places](table)):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:12]
 

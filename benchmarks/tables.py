@@ -73,7 +73,7 @@ LCBENCH = (
     number("batch_size", 16, 512, kind="int"),
     number("learning_rate", 1e-4, 1e-1),
     number("momentum", 0.1, 0.99, log=False),
-    number("weight_decay", 1e-5, 1e-1),
+    number("weight_decay", 1e-5, 1e-1, log=False),
     number("num_layers", 1, 5, log=False, kind="int"),
     number("max_units", 64, 1024, kind="int"),
     number("max_dropout", 0.0, 1.0, log=False),
