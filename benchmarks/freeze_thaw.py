@@ -9,9 +9,10 @@ with `--summary best` the lowest loss on the way takes the place of the last one
 of other tools it is the trial whose newest loss is the lowest, which suits them better than Optuna's `best_trial`.
 
 Other tools search the unit cube of the table's space, as our own models do, are moved to the nearest free candidate,
-hear of every epoch, and pay for every epoch they used. Where a table was not drawn evenly on the scales of its space, a
-random point of the cube falls on some candidates more often than on others; `--places ranks` gives every column by its
-ranks. Their runs are kept below `.venv/bench`; ours run anew.
+hear of every epoch, and pay for every epoch they used. LCBench was not drawn on the scales of its space: a random point
+of the cube falls on the few candidates of small weight decay, the best among them, far more often than a random
+candidate is one. That favours the others; `--places ranks` gives every column by its ranks and takes it from them.
+Their runs are kept below `.venv/bench`; ours run anew.
 """
 
 from __future__ import annotations
