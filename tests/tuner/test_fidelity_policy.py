@@ -288,7 +288,7 @@ def test_a_resource_that_can_be_resumed_is_refused_with_the_remedy() -> None:
     with pytest.raises(Refused) as caught:
         build({"name": "multi_fidelity"}, definition)
     assert [problem.pointer for problem in caught.value.problems] == ["/name"]
-    assert "runs can be resumed by epoch; use asha" in caught.value.problems[0].detail
+    assert "runs can be resumed by epoch; use freeze_thaw" in caught.value.problems[0].detail
 
 
 def test_the_choices_are_the_tables_behind_them() -> None:
