@@ -15,7 +15,7 @@ from frazil_tuner.errors import Refused
 from frazil_tuner.history import Curve, Definition, Objective, OutcomeConstraint, Resource, Study, Trial, TrialState
 from frazil_tuner.policies import Continue, Pause, Resume, Start, Stop, build
 from frazil_tuner.policies.half_trained import Runs, outlook_of, price_curves, scalarised
-from frazil_tuner.policies.next_steps import Candidates, entropy, improvement, information, mfpi
+from frazil_tuner.policies.next_steps import Candidates, entropy, improvement, information, knowledge, left, mfpi
 from frazil_tuner.space import Space
 
 SPACE = Space.from_json([{"name": "lr", "type": "float", "low": 0, "high": 1}])
@@ -79,7 +79,7 @@ def test_no_grant_exceeds_the_maximum() -> None:
     assert (resume.number, resume.until) == (0, 20)
 
 
-@pytest.mark.parametrize("acquisition", ["improvement", "mfpi"])
+@pytest.mark.parametrize("acquisition", ["knowledge", "improvement", "mfpi"])
 def test_the_most_promising_frozen_run_is_thawed_when_nothing_can_be_begun(acquisition: str) -> None:
     definition = replace(DEFINITION, candidates=tuple({"lr": t.params["lr"]} for t in SPREAD))
     trials = tuple(replace(trial, candidate=i) for i, trial in enumerate(SPREAD))
@@ -115,8 +115,17 @@ def test_suggestions_say_why() -> None:
 
 def test_the_best_run_goes_on_and_a_hopeless_one_is_frozen() -> None:
     trials = [*SPREAD, run(6, 0.3, 6, RUNNING), run(7, 0.9, 6, RUNNING)]
-    assert isinstance(policy().decide(study(*trials), trials[6]), Continue)
-    assert isinstance(policy().decide(study(*trials), trials[7]), Pause)
+    greedy = policy(acquisition="improvement")
+    assert isinstance(greedy.decide(study(*trials), trials[6]), Continue)
+    assert isinstance(greedy.decide(study(*trials), trials[7]), Pause)
+
+
+def test_a_run_of_which_little_is_known_goes_on_and_one_that_is_decided_waits() -> None:
+    rivals = [run(6, 0.3, 2, RUNNING), run(7, 0.31, 19), run(8, 0.9, 19, RUNNING)]
+    definition = replace(DEFINITION, candidates=tuple({"lr": trial.params["lr"]} for trial in (*SPREAD, *rivals)))
+    trials = [replace(trial, candidate=i) for i, trial in enumerate((*SPREAD, *rivals))]
+    decided = [policy(definition).decide(study(*trials, definition=definition), trials[i]) for i in (6, 8)]
+    assert [type(decision) for decision in decided] == [Continue, Pause]
 
 
 def test_the_first_run_goes_on_when_nothing_else_is_known() -> None:
@@ -186,8 +195,9 @@ def test_runs_that_will_be_out_of_bounds_are_neither_continued_nor_recommended()
     trials = [with_size(trial) for trial in (*SPREAD, run(6, 0.1, 6), run(7, 0.3, 6, RUNNING))]
     bounded = study(*trials, definition=definition)
     assert policy(definition).recommend(bounded).number in (0, 6)
-    assert isinstance(policy(definition).decide(bounded, trials[7]), Pause)
-    assert isinstance(policy().decide(study(*trials), trials[7]), Continue)
+    greedy = {"acquisition": "improvement"}
+    assert isinstance(policy(definition, **greedy).decide(bounded, trials[7]), Pause)
+    assert isinstance(policy(**greedy).decide(study(*trials), trials[7]), Continue)
 
 
 def test_dear_configurations_wait_for_cheap_ones() -> None:
@@ -260,7 +270,7 @@ def test_pending_and_imagined_values_do_not_raise_the_bar() -> None:
 def candidates(here: Any, rows: list[int]) -> Candidates:
     owner = np.array(rows)
     last = here.runs.last[owner]
-    return Candidates(here.runs.curves.x[owner], owner, last, last + 1)
+    return Candidates(here.runs.curves.x[owner], owner, last, last + 1, np.zeros(len(owner)))
 
 
 def test_improvement_is_what_the_ends_are_expected_to_be_better_by() -> None:
@@ -269,6 +279,39 @@ def test_improvement_is_what_the_ends_are_expected_to_be_better_by() -> None:
     draws = here.score.at(here.runs.at_end(np.arange(6)), noisy=False)
     levels = np.stack([draws.quantile(q) for q in (np.arange(4_000) + 0.5) / 4_000])
     assert worth == pytest.approx(np.maximum(levels - here.standing.best_end, 0).mean(0), rel=0.02, abs=1e-5)
+
+
+def test_knowing_all_of_a_run_is_worth_its_expected_improvement() -> None:
+    here = outlook(*SPREAD)
+    one_step_left = replace(candidates(here, [0, 4]), last=np.full(2, 19), granted=np.full(2, 20))
+    last = [acquire(here, one_step_left, np.random.default_rng(0)) for acquire in (knowledge, improvement)]
+    assert last[0] == pytest.approx(last[1], rel=1e-6)
+
+
+def test_knowing_more_of_the_best_run_is_worth_what_it_may_be_worse_than_the_second() -> None:
+    here = outlook(*SPREAD, run(6, 0.3, 6))
+    best, second = here.runs.seen[np.argsort(-here.standing.ends)[:2]].tolist()
+    all_at_once = replace(candidates(here, [best]), last=np.array([19]), granted=np.array([20]))
+    draws = here.score.at(here.runs.at_end(np.array([best])), noisy=False)
+    levels = np.array([draws.quantile(q)[0] for q in (np.arange(4_000) + 0.5) / 4_000])
+    bar = here.standing.ends[here.runs.seen.tolist().index(second)]
+    expected = np.maximum(bar - levels, 0.0).mean()
+    assert knowledge(here, all_at_once, np.random.default_rng(0))[0] == pytest.approx(expected, rel=0.02)
+
+
+def test_the_first_steps_tell_most_and_dear_ones_are_worth_less() -> None:
+    here = outlook(*SPREAD)
+    rng = np.random.default_rng(0)
+    whole = candidates(here, [1, 1, 1])
+    late = replace(whole, last=np.array([0, 6, 6]), granted=np.array([1, 7, 7]), extra=np.array([0.0, 0.0, 5.0]))
+    worth = knowledge(here, late, rng)
+    assert worth[0] > worth[1] > worth[2] > 0
+
+
+def test_what_is_left_to_know_falls_from_all_to_nothing() -> None:
+    shares = np.linspace(0, 1, 50)
+    assert left(np.array([0.0, 0.02, 1.0])) == pytest.approx([1.0, 0.49, 0.0], abs=1e-6)
+    assert (np.diff(left(shares)) < 0).all()
 
 
 def test_mfpi_takes_one_horizon_and_one_threshold_for_all() -> None:

@@ -9,6 +9,7 @@ from .base import CurveBelief, CurveModel, Curves, Predictive, Where
 from .gp import FreezeThaw
 from .guard import Guarded
 from .last import Last
+from .newcomers import WithNewcomers
 from .pfn import PriorFitted
 from .predictive import Mixture
 from .reading import observed_trials, read_curves
@@ -30,11 +31,18 @@ __all__ = [
     "PriorFitted",
     "Regression",
     "Where",
+    "WithNewcomers",
     "observed_trials",
     "read_curves",
 ]
 
 CURVE_MODELS: Mapping[str, CurveModel] = MappingProxyType(
-    {"gp": FreezeThaw(), "pfn": PriorFitted(), "guarded": Guarded(), "regression": Regression(), "last": Last()}
+    {
+        "gp": FreezeThaw(),
+        "pfn": PriorFitted(),
+        "guarded": WithNewcomers(Guarded()),
+        "regression": Regression(),
+        "last": Last(),
+    }
 )
 """Every model of curves by the name that policies give it."""

@@ -66,6 +66,9 @@ class Where:
     owner: Integers
     step: Integers
 
+    def part(self, rows: Mask) -> Where:
+        return Where(self.x[rows], self.owner[rows], self.step[rows])
+
     def named(self, known: int) -> tuple[Integers, Integers]:
         """Of each new curve one place (k,), and the owners (m,) with the new curves numbered from `known` on."""
         owner = self.owner.astype(np.int64)
@@ -100,8 +103,8 @@ class Predictive(Protocol):
         """P(score > threshold) (m,); a threshold for all, or for each its own (m,)."""
         ...
 
-    def improvement(self, threshold: float) -> Floats:
-        """E max(score - threshold, 0) (m,)."""
+    def improvement(self, threshold: Floats | float) -> Floats:
+        """E max(score - threshold, 0) (m,); a threshold for all, or for each its own (m,)."""
         ...
 
 

@@ -46,10 +46,13 @@ class Bins:
         clipped: Floats = np.clip(chance, 0.0, 1.0)
         return clipped
 
-    def improvement(self, threshold: float) -> Floats:
-        """Of a bin from a to b the mean over it of max(y - t, 0): (max(b - t, 0)² - max(a - t, 0)²) / 2 (b - a)."""
-        above = np.square(np.maximum(self.edges[None] + self.shift[:, None] - threshold, 0.0))  # (m, B + 1)
-        improvement: Floats = (self.mass * np.diff(above, axis=1)) @ (0.5 / self._widths)
+    def improvement(self, threshold: Floats | float) -> Floats:
+        """∫_t^∞ P(y > u) du: what the bins above that of t have, and the part of that bin above t, a trapezoid."""
+        index, share = self._place(threshold)
+        left = (1.0 - share) * self._widths[index]
+        chance = self._above[self._rows, index + 1] + 0.5 * (1.0 - share) * self.mass[self._rows, index]
+        short: Floats = np.maximum(self.edges[0] + self.shift - threshold, 0.0)
+        improvement: Floats = self._gains[self._rows, index + 1] + left * chance + short
         return improvement
 
     def quantile(self, q: float) -> Floats:
@@ -86,6 +89,19 @@ class Bins:
         """Masses (m, B) up to each bin and with it."""
         total: Floats = np.cumsum(self.mass, 1)
         return total
+
+    @cached_property
+    def _above(self) -> Floats:
+        """P(y > e) (m, B + 1) at each edge."""
+        above: Floats = np.cumsum(self.mass[:, ::-1], 1)[:, ::-1]
+        return np.pad(above, ((0, 0), (0, 1)))
+
+    @cached_property
+    def _gains(self) -> Floats:
+        """E max(y - e, 0) (m, B + 1) at each edge."""
+        gains: Floats = 0.5 * (self._above[:, :-1] + self._above[:, 1:]) * self._widths
+        gains = np.cumsum(gains[:, ::-1], 1)[:, ::-1]
+        return np.pad(gains, ((0, 0), (0, 1)))
 
     def _place(self, score: Floats | float) -> tuple[Integers, Floats]:
         """The bin (m,) of each score, and the share of the bin below it."""

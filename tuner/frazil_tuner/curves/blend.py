@@ -44,7 +44,7 @@ class Blend:
     def exceeding(self, threshold: Floats | float) -> Floats:
         return self.share * self.one.exceeding(threshold) + (1 - self.share) * self.other.exceeding(threshold)
 
-    def improvement(self, threshold: float) -> Floats:
+    def improvement(self, threshold: Floats | float) -> Floats:
         return self.share * self.one.improvement(threshold) + (1 - self.share) * self.other.improvement(threshold)
 
     def quantile(self, q: float) -> Floats:

@@ -13,6 +13,7 @@ from ..pfn.manifest import Damaged
 from .base import Where
 from .blend import Blend
 from .gp import FreezeThaw
+from .joined import Joined
 from .pfn import PriorFitted, PriorFittedBelief
 
 if TYPE_CHECKING:
@@ -26,32 +27,12 @@ ROUNDS = 30
 """Rounds in which the share is found."""
 
 OF = 4
-"""Of so many curves one is foretold from its beginning, and one as if it had not begun."""
+"""Of so many curves one is foretold from its beginning."""
 
 GOLDEN = 0.618034
 
 DOWN = 0.01
 """Believed at most so far above the worst score, in widths of the unit, a diverged curve was foretold."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """Of a mixture, what the network has in it: for values of curves `begun` and of `fresh` ones."""
-
-    begun: float = SHARE
-    fresh: float = SHARE
-
-    @classmethod
-    def remembered(cls, start: Mapping[str, Any]) -> Shares | None:
-        known = start.get("network")
-        if not isinstance(known, Mapping) or not start.get("settled"):
-            return None
-        begun, fresh = known.get("begun"), known.get("fresh")
-        return cls(begun, fresh) if isinstance(begun, float) and isinstance(fresh, float) else None
-
-    def at(self, begun: Mask) -> Floats:
-        share: Floats = np.where(begun, self.begun, self.fresh)
-        return share
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,27 +55,31 @@ class Guarded:
         known = replace(curves, floor=network.unit.worst)  # one worst score for both
         try:
             process = self.process.fit(known, start)
-            shares = Shares.remembered(start) or self._shares(known, network, process)
+            share = _remembered(start) or self._share(known, network, process)
         except FitFailed:
             return network
-        return GuardedBelief(network, process, shares)
+        return GuardedBelief(network, process, share)
 
-    def _shares(self, curves: Curves, network: PriorFittedBelief, process: CurveBelief) -> Shares:
+    def _share(self, curves: Curves, network: PriorFittedBelief, process: CurveBelief) -> float:
         """From how well both foretell what was seen last of some curves, from the rest of the study."""
         trial = Trial.of(curves, network)
         if not len(trial.where.owner):
-            return Shares()
+            return SHARE
         other = self.process.fit(trial.rest, {**process.fit, "settled": True})
         beliefs = (replace(network, curves=trial.rest), other)
         one, two = (trial.density(belief.at(trial.where), network) for belief in beliefs)
-        begun = trial.where.owner >= 0
-        return Shares(stacked(one[begun], two[begun]), stacked(one[~begun], two[~begun]))
+        return stacked(one, two)
+
+
+def _remembered(start: Mapping[str, Any]) -> float | None:
+    share = start.get("network")
+    return share if start.get("settled") and isinstance(share, float) and 0.0 < share < 1.0 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The `rest` of a study from which the scores `u` (k,), in the network's unit, are foretold at `where`: of every
-    fourth curve the last one, from a beginning of any length, and of another fourth as if they had not begun.
+    """The `rest` of a study from which the scores `u` (k,), in the network's unit, are foretold at `where`: the last
+    one of every fourth curve, from a beginning of any length.
     """
 
     rest: Curves
@@ -107,16 +92,15 @@ class Trial:
         told, rank = network.told, network.rank
         held = (told.count > 0) & ~curves.dead
         cut = held & (rank % OF == 0) & (told.count > 1)
-        gone = held & (rank % OF == 2) & (held.sum() > OF)
         last = told.bounds[1:] - 1
         left = np.clip(told.count ** ((GOLDEN * rank + 0.5) % 1.0), 1, np.maximum(told.count - 1, 1)).astype(np.int64)
         until = (
             told.step[np.clip(np.where(cut, told.bounds[:-1] + left - 1, last), 0, None)] if len(told.step) else last
         )
-        kept = (curves.step <= until[curves.owner]) & ~gone[curves.owner]
+        kept = curves.step <= until[curves.owner]
         rest = replace(curves, owner=curves.owner[kept], step=curves.step[kept], score=curves.score[kept])
-        asked = np.flatnonzero(cut | gone)
-        where = Where(curves.x[asked], np.where(gone[asked], -1, asked), told.step[last[asked]])
+        asked = np.flatnonzero(cut)
+        where = Where(curves.x[asked], asked, told.step[last[asked]])
         return cls(rest, where, told.u[last[asked]])
 
     def density(self, predicted: Predictive, network: PriorFittedBelief) -> Floats:
@@ -145,26 +129,35 @@ def stacked(one: Floats, other: Floats) -> float:
 
 @dataclass(frozen=True)
 class GuardedBelief:
-    """Curve by curve, one of the two models is right: which, is believed in proportion to the shares."""
+    """Of each curve that has begun, one of the two models is right: the network with probability `share`. Of others,
+    the network is.
+    """
 
     network: PriorFittedBelief
     process: CurveBelief
-    shares: Shares
+    share: float
 
     @property
     def fit(self) -> Mapping[str, Any]:
-        shares = {"begun": round(self.shares.begun, 4), "fresh": round(self.shares.fresh, 4)}
-        return {**self.process.fit, "network": shares}
+        return {**self.process.fit, "network": round(self.share, 4)}
 
-    def at(self, where: Where, *, noisy: bool = True) -> Blend:
-        one, other = self.network.at(where, noisy=noisy), self.process.at(where, noisy=noisy)
-        return Blend(one, other, self.shares.at(self._begun(where)))
+    def at(self, where: Where, *, noisy: bool = True) -> Predictive:
+        begun = self._begun(where)
+        if begun.all():
+            return self._mixed(where, noisy)
+        if not begun.any():
+            return self.network.at(where, noisy=noisy)
+        return Joined(self._mixed(where.part(begun), noisy), self.network.at(where.part(~begun), noisy=noisy), begun)
+
+    def _mixed(self, where: Where, noisy: bool) -> Blend:
+        beliefs = self.network.at(where, noisy=noisy), self.process.at(where, noisy=noisy)
+        return Blend(*beliefs, np.full(len(where.step), self.share))
 
     def draws(self, where: Where, count: int, rng: np.random.Generator) -> Floats:
         curve: Integers = np.unique(where.named(self.network.curves.size)[1], return_inverse=True)[1].ravel()
         luck = rng.random((count, int(curve.max(initial=-1)) + 1))[:, curve]
         one, other = self.network.draws(where, count, rng), self.process.draws(where, count, rng)
-        return np.where(luck < self.shares.at(self._begun(where)), one, other)
+        return np.where((luck < self.share) | ~self._begun(where), one, other)
 
     def given(self, where: Where, score: Floats) -> GuardedBelief:
         return replace(self, network=self.network.given(where, score), process=self.process.given(where, score))

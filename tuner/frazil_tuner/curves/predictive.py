@@ -47,7 +47,7 @@ class Mixture:
         chance: Floats = (self.weights * ndtr((self.means - threshold) / self.sds)).sum(0)
         return chance
 
-    def improvement(self, threshold: float) -> Floats:
+    def improvement(self, threshold: Floats | float) -> Floats:
         """Σ w s h((m - threshold) / s),  h(z) = φ(z) + z Φ(z)"""
         z = (self.means - threshold) / self.sds
         improvement: Floats = (self.weights * self.sds * np.exp(log_h(np.clip(z, -1e100, 1e100)))).sum(0)

@@ -56,7 +56,7 @@ class FreezeThaw:
     scope: ClassVar[Scope] = Scope(most_objectives=10, handles_constraints=True, resource_kind="resumable")
 
     acquisition: str = option(
-        "improvement", "what makes the next steps of a run worth taking", choices=tuple(ACQUISITIONS)
+        "knowledge", "what makes the next steps of a run worth taking", choices=tuple(ACQUISITIONS)
     )
     model: str = option(
         "guarded", "the model of learning curves", choices=("guarded", "pfn", "gp", "regression", "last")
@@ -165,8 +165,8 @@ class _Desk:
         """Whether a run goes on: it does unless another thing to do is worth more, with what changing to it costs."""
         runs, i = self.outlook.runs, self.outlook.runs.index[trial.number]
         outlook = self.outlook.given(runs.pending(besides=trial.number))
-        candidates = self._candidates(np.append(i, runs.frozen), self._offer(OFFERED_AGAINST_A_RUN).rows)
-        worth = self._worth(outlook, candidates, rng, free=1)
+        candidates = self._candidates(np.append(i, runs.frozen), self._offer(OFFERED_AGAINST_A_RUN).rows, free=1)
+        worth = self._worth(outlook, candidates, rng)
         best = int(np.argmax(worth))
         if best == 0:
             return Continue(int(candidates.granted[0]), f"worth {worth[0]:.3g} a step, more than any other")
@@ -176,22 +176,21 @@ class _Desk:
     def _offer(self, most: int) -> Offer:
         return self.domain.offer(self.outlook.standing.leaders(SEEDS), most)
 
-    def _candidates(self, runs: Integers, fresh: Floats) -> Candidates:
-        """The runs (k,) first, then new rows (m, d)."""
+    def _candidates(self, runs: Integers, fresh: Floats, free: int = 0) -> Candidates:
+        """The runs (k,) first, the first `free` of which are training already, then new rows (m, d)."""
         known = self.outlook.runs
         owner = np.concatenate([runs, np.full(len(fresh), -1, dtype=np.int64)])
         last = np.concatenate([known.last[runs], np.zeros(len(fresh), dtype=np.int64)])
         assert known.study.resource is not None
         granted = self.policy.granted(known.study.resource, last)
-        return Candidates(np.concatenate([known.curves.x[runs], fresh]), owner, last, granted)
-
-    def _worth(self, outlook: Outlook, candidates: Candidates, rng: np.random.Generator, free: int = 0) -> Floats:
-        """The worth (k,) for each unit of cost; the first `free` candidates are running already."""
-        extra = np.where(candidates.owner >= 0, self.policy.thaw_cost, self.policy.start_cost)
+        extra = np.where(owner >= 0, self.policy.thaw_cost, self.policy.start_cost)
         extra[:free] = 0.0
+        return Candidates(np.concatenate([known.curves.x[runs], fresh]), owner, last, granted, extra)
+
+    def _worth(self, outlook: Outlook, candidates: Candidates, rng: np.random.Generator) -> Floats:
+        """The worth (k,) for each unit of cost."""
         price = outlook.price_of_step(candidates.at(candidates.granted))
-        steps = candidates.granted - candidates.last + extra
-        worth = ACQUISITIONS[self.policy.acquisition](outlook, candidates, rng) / (steps * price)
+        worth = ACQUISITIONS[self.policy.acquisition](outlook, candidates, rng) / price
         return np.where(np.isnan(worth), 0.0, worth)
 
     def _suggestion(self, candidates: Candidates, best: int, offer: Offer, frozen: int, why: Why) -> Suggestion | None:

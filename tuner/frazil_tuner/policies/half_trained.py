@@ -147,6 +147,17 @@ class Standing:
         """The largest of them; 0 where there are none."""
         return float(self.ends.max(initial=-np.inf)) if len(self.ends) else 0.0
 
+    def bars(self, owner: Integers) -> tuple[Floats, Mask]:
+        """What each of some runs (k,), -1 for a new one, has to surpass to be the best: where the best of the others is
+        expected to end; and whether it is the best itself (k,). One that is alone has itself to surpass.
+        """
+        bars, leads = np.full(len(owner), self.best_end), np.zeros(len(owner), dtype=bool)
+        if len(self.ends) > 1:
+            second, first = np.argsort(self.ends, kind="stable")[-2:]
+            leads = owner == self.runs.seen[first]
+            bars[leads] = self.ends[second]
+        return bars, leads
+
     def leaders(self, count: int) -> Floats:
         """The configurations (at most count, d) of those that are expected to end best, best first."""
         leaders: Floats = self.runs.curves.x[self.runs.seen[np.argsort(-self.ends, kind="stable")[:count]]]
