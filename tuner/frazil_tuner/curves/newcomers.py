@@ -37,7 +37,7 @@ half of the rest to go.
 WEIGHTS, FACTORS = (0.6, 0.3, 0.1), (0.7, 1.6, 4.0)
 """A deviation is itself uncertain: it is one of these multiples of what the process says, with these probabilities."""
 
-BINS, LEAST = 512, 1e-9
+BINS, LEAST = 256, 1e-9
 """How many bins a belief has, and what each of them holds at least."""
 
 
