@@ -22,6 +22,7 @@ SPACE: dict[str, Any] = {
     "nesterov": frazil.Bool(when={"optimizer": "sgd"}, prior={True: 2, False: 1}),
     "mixture": frazil.Simplex(["web", "code"], prior={"web": 0.75, "code": 0.25}),
     "steps": frazil.Derived("layers * width", when={"optimizer": ["sgd", 3]}),
+    "schedule": frazil.Schedule(["linear", "wsd"], peak="lr", warmup=(0, 0.2), total=50),
     "seed": 0,
     "norm": ["batch", "layer"],
 }
@@ -39,6 +40,8 @@ def test_every_kind_is_described_with_what_was_said_and_nothing_else() -> None:
         {"name": "nesterov", "type": "bool", "when": {"optimizer": ["sgd"]}, "prior": {True: 2, False: 1}},
         {"name": "mixture", "type": "simplex", "components": ["web", "code"], "prior": {"web": 0.75, "code": 0.25}},
         {"name": "steps", "type": "derived", "expression": "layers * width", "when": {"optimizer": ["sgd", 3]}},
+        {"name": "schedule", "type": "schedule", "kinds": ["linear", "wsd"], "peak": "lr", "warmup": (0, 0.2),
+         "total": 50},
         {"name": "seed", "type": "fixed", "value": 0},
         {"name": "norm", "type": "categorical", "choices": ["batch", "layer"]},
     ]  # fmt: skip

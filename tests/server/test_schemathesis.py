@@ -78,7 +78,8 @@ def lead_somewhere(case, api, study) -> None:
         return
     if case.path.endswith("/predictions") and case.method == "GET" and len(repr(case.query)) % 2:
         case.query = {"slice": "lr"}
-    known |= {"points": [{"lr": 0.5}]}  # made-up ones fit no space
+    # Made-up points fit no space, and made-up schedules and norms mean nothing.
+    known |= {"points": [{"lr": 0.5}], "schedule": {"kind": "linear", "total_steps": 10}, "norms": list(range(1, 20))}
     if zlib.crc32(repr(case.body).encode()) % 2:  # half of the bodies; which, is the business of chance
         known |= {name: study[name] for name in ("space", "objectives", "policy")}
         known |= {"candidates": None, "budget": {"trials": 3}, "cost": None, "trials": [{"params": {"lr": 0.5}}],

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from frazil_tuner.errors import SpaceInvalid, SpaceUnsupported
+from frazil_tuner.errors import SpaceInvalid
 from frazil_tuner.space import Column, Space
 
 MODEL = [
@@ -434,20 +434,3 @@ class TestRefusals:
     def test_all_faults_are_reported_together(self) -> None:
         problems = problems_of([{"name": "a", "type": "float", "low": "x", "high": None}, {"name": "b/", "type": "?"}])
         assert set(problems) == {"/0/low", "/0/high", "/1/name", "/1/type"}
-
-    @pytest.mark.parametrize(
-        ("item", "pointer"),
-        [
-            ({"type": "schedule", "kinds": ["cosine"]}, "/0/type"),
-        ],
-    )
-    def test_features_to_come_are_refused_by_name(self, item: dict[str, Any], pointer: str) -> None:
-        with pytest.raises(SpaceUnsupported) as caught:
-            Space.from_json([{"name": "x", **item}])
-        assert [problem.pointer for problem in caught.value.problems] == [pointer]
-
-    def test_faults_come_before_features_to_come(self) -> None:
-        assert set(problems_of([{"name": "x", "type": "schedule"}, {"name": "y", "type": "int"}])) == {
-            "/1/low",
-            "/1/high",
-        }

@@ -1,5 +1,6 @@
 """Frazil's client: ask what to train next, report as it trains, freeze it when told, and thaw it anywhere."""
 
+from . import schedules as schedules
 from .client import Client
 from .errors import (
     Conflict,
@@ -29,7 +30,7 @@ from .knowledge import (
     Recommended,
     Regret,
 )
-from .space import Bool, Categorical, Derived, Fixed, Float, Int, Objective, Ordinal, Resource, Simplex
+from .space import Bool, Categorical, Derived, Fixed, Float, Int, Objective, Ordinal, Resource, Schedule, Simplex
 from .study import Study
 from .trial import Checkpoint, Trial
 
@@ -65,6 +66,7 @@ __all__ = [
     "Recommended",
     "Regret",
     "Resource",
+    "Schedule",
     "Simplex",
     "StepConflict",
     "Study",

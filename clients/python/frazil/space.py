@@ -113,7 +113,32 @@ class Derived:
     when: When | None = None
 
 
-Parameter = Float | Int | Categorical | Ordinal | Bool | Fixed | Simplex | Derived
+Span = float | tuple[float, float]
+"""A number, or the lowest and the highest of those that are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A whole schedule, of one of `kinds`, that multiplies the parameter named `peak`.
+
+    `total` is how many steps a run has, the resource's maximum if not said. Shares of the run: `warmup`, `decay` (of
+    "wsd"), `cycle` (of "sgdr"); shares of the peak: `final`; `power` (of "polynomial"), `gamma` (of "step"). What
+    `trial.params` has is a value for `frazil.schedules`.
+    """
+
+    kinds: Sequence[str] = ("linear",)
+    peak: str | None = None
+    warmup: Span | None = None
+    final: Span | None = None
+    decay: Span | None = None
+    power: Span | None = None
+    gamma: Span | None = None
+    cycle: Span | None = None
+    total: float | None = None
+    when: When | None = None
+
+
+Parameter = Float | Int | Categorical | Ordinal | Bool | Fixed | Simplex | Derived | Schedule
 Space = Mapping[str, Parameter | Sequence[Scalar] | Scalar]
 """Parameters by name. A list stands for `Categorical`, a single value for `Fixed`."""
 
@@ -155,7 +180,10 @@ def described_space(space: Space) -> list[dict[str, Any]]:
     return [_described_parameter(name, _as_parameter(given)) for name, given in space.items()]
 
 
-_UNSAID: Mapping[str, Any] = {"when": None, "prior": None, "prior_confidence": None, "role": "tune"}
+_UNSAID: Mapping[str, Any] = {
+    **dict.fromkeys(("when", "prior", "prior_confidence")), "role": "tune",
+    **dict.fromkeys(("peak", "warmup", "final", "decay", "power", "gamma", "cycle", "total")),
+}  # fmt: skip
 """Fields that are left out where they have this value."""
 
 

@@ -100,13 +100,24 @@ def comparable(document: Mapping[str, Any]) -> dict[str, Any]:
 def _check_space(body: StudyIn) -> Space:
     """The space with its constraints. Faults of a constraint point to "/constraints/…", others to "/space/…"."""
     try:
-        return Space.from_json(body.space, body.constraints)
+        return Space.from_json(_with_totals(body), body.constraints)
     except FrazilError as error:
         error.problems = tuple(
             p if p.pointer.startswith("/constraints") else Problem("/space" + p.pointer, p.detail)
             for p in error.problems
         )
         raise
+
+
+def _with_totals(body: StudyIn) -> list[Any]:
+    """The space in which schedules are as long as the resource, where they don't say how long they are."""
+    if body.resource is None:
+        return body.space
+    total = {"total": body.resource.max}
+    return [
+        {**total, **item} if isinstance(item, Mapping) and item.get("type") == "schedule" else item
+        for item in body.space
+    ]
 
 
 def _check_objectives(body: StudyIn) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from ..errors import Conflict, Problem, Refused, SpaceInvalid
 from ..policies.model_free import best_trained
 from ..policies.modelling import finished, model, observe
 from ..space.fields import pointer, shown
-from ..space.kinds.derived import Derived
+from ..space.kinds.computed import Computed
 from .asking import modelled, part_of, quantity_of, require_trials
 
 if TYPE_CHECKING:
@@ -65,8 +65,9 @@ def slices(
     """
     _examine_slice(study.space, parameters, resolution)
     centre = _checked(study.space, [base], "base")[0] if base is not None else _best_params(study)
-    axes = [_axis(study.space, name, centre, resolution) for name in parameters]
-    points = [_moved(study.space, centre, zip(parameters, values, strict=True)) for values in itertools.product(*axes)]
+    whole = study.space.with_parts(centre)
+    axes = [_axis(study.space, name, whole, resolution) for name in parameters]
+    points = [_moved(study.space, whole, zip(parameters, values, strict=True)) for values in itertools.product(*axes)]
     answer = _believed(study, modelled(study, "predictions"), points)
     named = [{"name": name, "values": list(values)} for name, values in zip(parameters, axes, strict=True)]
     return {"base": dict(centre), "axes": named, "points": points, **answer}
@@ -172,7 +173,7 @@ def _examine_slice(space: Space, parameters: Sequence[str], resolution: int) -> 
 def _axis(space: Space, name: str, centre: Params, resolution: int) -> list[Any]:
     """The values along one parameter; Refused if it is not active at the base."""
     parameter = next(parameter for parameter in space.parameters if parameter.name == name)
-    assert not isinstance(parameter.kind, Derived)  # it has no column
+    assert not isinstance(parameter.kind, Computed)  # it has no column
     if name not in centre:
         needs = " and ".join(f"{parent} = {' or '.join(map(shown, values))}" for parent, values in parameter.when)
         raise _bad_slice("/base", f"{name} is not active at the base point; choose a base with {needs}")

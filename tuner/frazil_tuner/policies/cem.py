@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from ..space import Column
-from ..space.kinds.derived import Derived
+from ..space.kinds.computed import Computed
 from .guided import guided_starts
 from .model_free import best_trained, go_on
 from .options import option
@@ -117,7 +117,7 @@ def _names(space: Space) -> Iterator[tuple[int, int]]:
     column = 0
     for parameter in space.parameters:
         kind = parameter.kind
-        if not isinstance(kind, Derived) and kind.columns == (Column.UNORDERED,) and kind.size:
+        if not isinstance(kind, Computed) and kind.columns == (Column.UNORDERED,) and kind.size:
             yield column, kind.size
         column += len(kind.columns)
 

@@ -23,7 +23,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 
 from ..space import Column
-from ..space.kinds.derived import Derived
+from ..space.kinds.computed import Computed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -130,7 +130,7 @@ class Copy:
 
 def _axes(parameter: Parameter) -> Iterator[Axis]:
     kind = parameter.kind
-    if isinstance(kind, Derived):
+    if isinstance(kind, Computed):
         return
     for k, column in enumerate(kind.columns):
         name = parameter.name if len(kind.columns) == 1 else f"{parameter.name}/{k}"

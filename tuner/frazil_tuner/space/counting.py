@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from .kinds.derived import Derived
+from .kinds.computed import Computed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def count_points(parameters: Sequence[Parameter], kept: Mapping[str, Any]) -> in
     for i, parameter in enumerate(parameters):
         extended: Counter[State] = Counter()
         for state, points in ways.items():
-            if isinstance(parameter.kind, Derived) or not parameter.is_active(dict(state)):
+            if isinstance(parameter.kind, Computed) or not parameter.is_active(dict(state)):
                 extended[state] += points
                 continue
             if parameter.kind.size is None and parameter.name not in kept:

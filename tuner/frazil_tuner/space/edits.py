@@ -11,6 +11,7 @@ from .fields import pointer, shown
 from .kinds.choices import Fixed
 from .kinds.derived import Derived
 from .kinds.numbers import Int
+from .kinds.scheduled import Scheduled
 from .reading import read_parameters
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def edited_items(parameters: Sequence[Parameter], changes: object) -> list[dict[
     if not isinstance(changes, list | tuple):
         example = {"name": "lr", "high": 1.0}
         raise _refusal([Problem("", f"must be a list of changes such as {shown(example)}, not {shown(changes)}")])
-    before = {parameter.name: parameter for parameter in parameters}
+    before = {parameter.name: parameter for parameter in parameters if parameter.part_of is None}
     items = {name: parameter.to_json() for name, parameter in before.items()}
     problems = [fault for i, change in enumerate(changes) for fault in _apply(items, i, change)]
     if problems:
@@ -95,14 +96,14 @@ def _apply(items: dict[str, dict[str, Any]], i: int, change: object) -> Iterator
 
 def _possible(item: Mapping[str, Any]) -> list[str]:
     """The fields of an item that may change."""
-    varied = item["type"] not in (Fixed.type, Derived.type)
+    varied = item["type"] not in (Fixed.type, Derived.type, Scheduled.type)
     return [*(field for field in WIDENINGS if field in item), *SWITCHES] if varied else []
 
 
 def _read(items: list[dict[str, Any]], changes: Sequence[Any]) -> dict[str, Parameter]:
     """The parameters of merged items, by name; what is wrong with them is said of the change it comes from."""
     try:
-        return {parameter.name: parameter for parameter in read_parameters(items)}
+        return {parameter.name: parameter for parameter in read_parameters(items) if parameter.part_of is None}
     except SpaceInvalid as refusal:
         origin = {change["name"]: i for i, change in enumerate(changes)}
         problems = []

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from .expressions import Formula, Variable, plainly
 from .fields import LARGEST, shown, text
+from .kinds.computed import Computed
 from .kinds.derived import Derived
+from .kinds.scheduled import Scheduled
 from .truths import All, Comparison, Labels, Match, OneOf, Truth
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ DEEPEST = 32
 STEEPEST = 100.0
 """Constant exponents beyond ±STEEPEST are refused."""
 
-Scope = Mapping[str, "Kind | Derived | None"]
+Scope = Mapping[str, "Kind | Computed | None"]
 """The parameters an expression may name; None for one whose own description is at fault."""
 
 BINARY: Mapping[type[ast.operator], str] = MappingProxyType(
@@ -242,7 +244,7 @@ class _Reader:
             raise ValueError(f"{_quoted(node)} cannot be compared with a name")
         name = _unmarked(node.id)
         kind = self._named(name)
-        if isinstance(kind, Derived) or kind.size is None or kind.size > LONGEST:
+        if isinstance(kind, Computed) or kind.size is None or kind.size > LONGEST:
             raise ValueError(f"{shown(name)} is a number and cannot equal a name")
         return name, list(kind.values(None))
 
@@ -250,7 +252,7 @@ class _Reader:
         if comparison.relation == "==":
             for name in sorted({variable.name for variable in comparison.variables}):
                 kind = self.scope.get(name)
-                if kind is not None and not isinstance(kind, Derived) and kind.size is None:
+                if kind is not None and not isinstance(kind, Computed) and kind.size is None:
                     raise Unsupported(
                         f"asks for equality with the continuous {shown(name)}, which no search can meet; leave the "
                         'parameter out and compute it as one of type "derived", or use a simplex for shares of a whole'
@@ -265,12 +267,14 @@ class _Reader:
             return _unmarked(node.value.id), _unmarked(node.attr)
         raise ValueError(f"{_quoted(node)} is no component; write simplex.component")
 
-    def _named(self, name: str) -> Kind | Derived:
+    def _named(self, name: str) -> Kind | Computed:
         if name not in self.scope:
             raise ValueError(f"there is no parameter {shown(name)} here; known are {_listed(self.scope)}")
         kind = self.scope[name]
         if kind is None:
             raise ValueError(f"uses {shown(name)}, which is itself at fault")
+        if isinstance(kind, Scheduled):
+            raise ValueError(f"{shown(name)} is a schedule, and no constraint can name it; narrow its ranges instead")
         self.named[name] = None
         return kind
 

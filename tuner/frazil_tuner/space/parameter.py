@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .fields import shown
 from .kinds.choices import Fixed
-from .kinds.derived import Derived
+from .kinds.computed import Computed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,16 +31,18 @@ class Parameter:
     """`when` pairs earlier parameters with the values under which this one is active; all of them must hold.
 
     A parameter also needs the earlier ones in `requires` to be active. `prior` says where its optimum is expected,
-    `disabled` is the value that a disabled parameter keeps, `...` for one that is not disabled.
+    `disabled` is the value that a disabled parameter keeps, `...` for one that is not disabled. One that is `part_of` a
+    schedule was not described by itself.
     """
 
     name: str
-    kind: Kind | Derived
+    kind: Kind | Computed
     when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     requires: tuple[str, ...] = ()
     role: str = "tune"
     prior: Belief | None = None
     disabled: Any = field(default=..., hash=False)
+    part_of: str | None = None
 
     def is_active(self, point: Mapping[str, Any]) -> bool:
         """Whether the parameter is active, given the active ones before it."""
@@ -51,7 +53,7 @@ class Parameter:
 
     def value(self, u: Sequence[float], point: Mapping[str, Any]) -> Any:
         """The value that its columns `u` stand for, given the values before it."""
-        return self.kind.compute(point) if isinstance(self.kind, Derived) else self.kind.decode(u)
+        return self.kind.compute(point) if isinstance(self.kind, Computed) else self.kind.decode(u)
 
     def admit(self, given: Mapping[str, Any], point: dict[str, Any], kept: Mapping[str, Any]) -> None:
         """Move this parameter's value from `given` into `point`, canonical; ValueError with the remedy if it cannot.
@@ -61,7 +63,7 @@ class Parameter:
         if not self.is_active(point):
             if self.name in given:
                 raise ValueError(f"is not active here, leave it out; it needs {self._needs()}")
-        elif isinstance(self.kind, Derived):
+        elif isinstance(self.kind, Computed):
             point[self.name] = self.kind.confirm(given.get(self.name, ...), point)
         elif self.name in given:
             point[self.name] = self.kind.check(given[self.name])

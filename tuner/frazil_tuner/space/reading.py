@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,9 @@ from .fields import LARGEST, Fields, pointer, shown, text
 from .grammar import Unsupported, read_formula
 from .kinds import KINDS, Kind
 from .kinds.choices import Fixed
+from .kinds.computed import Computed
 from .kinds.derived import Derived
+from .kinds.scheduled import Scheduled, read_scheduled
 from .parameter import ROLES, Parameter
 from .prior import CONFIDENCES, Belief, read_belief
 from .rules import hulls_of
@@ -32,8 +33,6 @@ EXTRAS = ("role", "prior", "prior_confidence", "disabled", "value")
 When = tuple[tuple[str, tuple[Any, ...]], ...]
 """Conditions, as a parameter has them."""
 
-TYPES_TO_COME: Mapping[str, str] = MappingProxyType({"schedule": 'type "schedule" is not supported yet'})
-
 
 class _Reading:
     """One reading: what was found so far. `kinds` has None for parameters whose own fields are at fault."""
@@ -41,17 +40,24 @@ class _Reading:
     def __init__(self, items: Sequence[Any]) -> None:
         self.items = items
         self.names = [item.get("name") if isinstance(item, Mapping) else None for item in items]
-        self.kinds: dict[str, Kind | Derived | None] = {}
+        self.kinds: dict[str, Kind | Computed | None] = {}
         self.problems: list[Problem] = []
-        self.to_come: list[Problem] = []
 
-    def parameter(self, i: int, item: object) -> Parameter | None:
+    def parameters(self, i: int, item: object) -> Iterator[Parameter]:
+        """The parameter that an item describes, after those that it is made of."""
+        parameter = self._parameter(i, item)
+        if parameter is not None and isinstance(parameter.kind, Scheduled):
+            yield from _parts_of(parameter)
+        if parameter is not None:
+            yield parameter
+
+    def _parameter(self, i: int, item: object) -> Parameter | None:
         if not isinstance(item, Mapping):
             self.problems.append(Problem(pointer(i), f"must be an object with name and type, not {shown(item)}"))
             return None
         fields = Fields(item, pointer(i), self.problems)
         name = self._name(fields)
-        kind = self._kind(fields)
+        kind = self._kind(fields, name)
         when = self._when(fields, i)
         extras = self._extras(fields, kind, when)
         fields.close()
@@ -59,7 +65,7 @@ class _Reading:
             self.kinds.setdefault(name, kind)
         if name is None or kind is None:
             return None
-        requires = kind.needs if isinstance(kind, Derived) else ()
+        requires = kind.needs if isinstance(kind, Computed) else ()
         return Parameter(name, kind, when, requires, *extras)
 
     def _name(self, fields: Fields) -> str | None:
@@ -73,17 +79,17 @@ class _Reading:
             fields.fail("name", f"{shown(name)} is taken by an earlier parameter; rename one of them")
         return str(name)
 
-    def _kind(self, fields: Fields) -> Kind | Derived | None:
+    def _kind(self, fields: Fields, name: str | None) -> Kind | Computed | None:
         kind = fields.take("type")
         if kind == Derived.type:
             return self._derived(fields)
+        if kind == Scheduled.type:
+            return read_scheduled(fields, name or "", self.kinds)
         if isinstance(kind, str) and kind in KINDS:
             return KINDS[kind](fields)
-        if isinstance(kind, str) and kind in TYPES_TO_COME:
-            self.to_come.append(Problem(fields.pointer("type"), TYPES_TO_COME[kind]))
-            fields.ignore_rest()
-        elif fields.has("type"):
-            fields.fail("type", f"unknown type {shown(kind)}; known are {', '.join([*KINDS, Derived.type])}")
+        if fields.has("type"):
+            known = ", ".join([*KINDS, Derived.type, Scheduled.type])
+            fields.fail("type", f"unknown type {shown(kind)}; known are {known}")
             fields.ignore_rest()
         return None
 
@@ -100,14 +106,14 @@ class _Reading:
         return Derived.over(expression, formula, self.kinds) if fields.sound else None
 
     def _range_fault(self, formula: Formula) -> str | None:
-        hulls = hulls_of({name: kind for name, kind in self.kinds.items() if kind and not isinstance(kind, Derived)})
+        hulls = hulls_of({name: kind for name, kind in self.kinds.items() if kind and not isinstance(kind, Computed)})
         with np.errstate(all="ignore"):
             low, high, defined = formula.run(HULLS, hulls)
         if np.all(defined) and np.min(low) >= -LARGEST and np.max(high) <= LARGEST:
             return None
         return "may be undefined or beyond ±1e150 somewhere in the space; avoid divisions by zero, and overflows"
 
-    def _extras(self, fields: Fields, kind: Kind | Derived | None, when: When) -> tuple[str, Belief | None, Any]:
+    def _extras(self, fields: Fields, kind: Kind | Computed | None, when: When) -> tuple[str, Belief | None, Any]:
         """The role, the prior, and the value if this parameter is disabled."""
         if not any(map(fields.has, EXTRAS)):
             fields.ignore(*EXTRAS)
@@ -115,21 +121,21 @@ class _Reading:
         role = self._role(fields, kind, when)
         return role, self._prior(fields, kind, role), self._disabled(fields, kind)
 
-    def _role(self, fields: Fields, kind: Kind | Derived | None, when: When) -> str:
+    def _role(self, fields: Fields, kind: Kind | Computed | None, when: When) -> str:
         role = str(fields.one_of("role", tuple(ROLES), "tune"))
-        if role != "tune" and isinstance(kind, Fixed | Derived):
+        if role != "tune" and isinstance(kind, Fixed | Computed):
             fields.fail("role", f'a parameter of type "{kind.type}" is not varied; leave "role" out')
         elif role != "tune" and when:
             fields.fail("role", f'"{role}" parameters are always there; leave "when" out')
         return role
 
-    def _prior(self, fields: Fields, kind: Kind | Derived | None, role: str) -> Belief | None:
+    def _prior(self, fields: Fields, kind: Kind | Computed | None, role: str) -> Belief | None:
         prior, confidence = fields.take("prior", None), fields.one_of("prior_confidence", tuple(CONFIDENCES), "medium")
         if not fields.has("prior"):
             if fields.has("prior_confidence"):
                 fields.fail("prior_confidence", 'says how sure the "prior" is; add one, or leave this out')
             return None
-        if isinstance(kind, Fixed | Derived):
+        if isinstance(kind, Fixed | Computed):
             fields.fail("prior", f'a parameter of type "{kind.type}" is not tuned; leave "prior" out')
         elif role != "tune":
             fields.fail("prior", f'a parameter of role "{role}" is not tuned; leave "prior" out')
@@ -137,9 +143,9 @@ class _Reading:
             return fields.read("prior", lambda value: read_belief(value, confidence, kind), prior, None)
         return None
 
-    def _disabled(self, fields: Fields, kind: Kind | Derived | None) -> Any:
+    def _disabled(self, fields: Fields, kind: Kind | Computed | None) -> Any:
         """The value that a disabled parameter keeps, `...` if this one is not disabled."""
-        if isinstance(kind, Fixed | Derived):
+        if isinstance(kind, Fixed | Computed):
             return ...
         if kind is None:
             fields.ignore("disabled", "value")
@@ -181,8 +187,8 @@ class _Reading:
         j = self.names.index(parent)
         if j < i:
             kind = self.kinds.get(parent)
-            infinite = isinstance(kind, Derived) or (kind is not None and kind.size is None)
-            what = "is computed" if isinstance(kind, Derived) else "is a continuum"
+            infinite = isinstance(kind, Computed) or (kind is not None and kind.size is None)
+            what = "is computed" if isinstance(kind, Computed) else "is a continuum"
             return f"{shown(parent)} {what} and cannot be a condition; use a discrete parameter" if infinite else None
         if i in self._ancestors(j):
             return f"a cycle: {shown(parent)} itself depends on {shown(self.names[i])}; remove one of the conditions"
@@ -202,14 +208,19 @@ class _Reading:
 
 
 def read_parameters(items: object) -> tuple[Parameter, ...]:
-    """The parameters `items` describes; SpaceInvalid with all faults, SpaceUnsupported if all are features to come."""
+    """The parameters `items` describes, those that a schedule is made of before it; SpaceInvalid with all faults."""
     reading = _Reading(_as_list(items))
-    parameters = [reading.parameter(i, item) for i, item in enumerate(reading.items)]
+    parameters = tuple(parameter for i, item in enumerate(reading.items) for parameter in reading.parameters(i, item))
     if reading.problems:
         raise SpaceInvalid(_sentence(reading.problems), problems=tuple(reading.problems))
-    if reading.to_come:
-        raise SpaceUnsupported(_sentence(reading.to_come), problems=tuple(reading.to_come))
-    return tuple(parameter for parameter in parameters if parameter is not None)
+    return parameters
+
+
+def _parts_of(schedule: Parameter) -> Iterator[Parameter]:
+    assert isinstance(schedule.kind, Scheduled)
+    for name, kind, under in schedule.kind.parts_of_it:
+        when = schedule.when if under is None else (*schedule.when, (schedule.kind.needs[0], under))
+        yield Parameter(name, kind, when, part_of=schedule.name)
 
 
 def read_constraints(texts: object, parameters: Sequence[Parameter]) -> tuple[Constraint, ...]:

@@ -15,8 +15,9 @@ from ..errors import Problem, SpaceInvalid
 from .counting import ENUMERABLE, count_points
 from .edits import edited_items
 from .fields import pointer, shown
-from .kinds.derived import Derived
+from .kinds.computed import Computed
 from .kinds.numbers import Float, Int
+from .kinds.scheduled import Scheduled
 from .prior import Prior, prior_of
 from .reading import read_constraints, read_parameters
 from .region import Region
@@ -48,7 +49,7 @@ class Space:
 
     Points are dicts of canonical values, active parameters only, in the order of the space. The unit cube has a run
     of columns for each parameter; the columns of inactive ones are `INACTIVE` in what `encode` gives and ignored by
-    `decode`.
+    `decode`. A schedule is one value of a point, and a run of columns for each number that it is made of.
 
     Whatever the space makes, by `draw`, `draw_prior`, `sample`, `neighbours`, `grid` or `repair`, meets every
     constraint exactly, in the users' units. `decode` and `snap` take rows as they are; ask `feasible`.
@@ -74,7 +75,7 @@ class Space:
 
     def to_json(self) -> list[dict[str, Any]]:
         """The canonical description: `from_json(to_json(), constraints_json())` equals a space that holds nothing."""
-        return [parameter.to_json() for parameter in self.parameters]
+        return [parameter.to_json() for parameter in self.parameters if parameter.part_of is None]
 
     def constraints_json(self) -> list[str]:
         """The constraints as they were written."""
@@ -181,26 +182,33 @@ class Space:
         if not isinstance(params, Mapping):
             fault = Problem("", f"must be an object, not {shown(params)}")
             raise SpaceInvalid(_summary("params do not fit the space", [fault]), problems=(fault,))
-        problems = [
-            Problem(pointer(name), f"no such parameter; the space has {', '.join(self._names[:20])}")
+        params, problems = self._taken_apart(params)
+        faulty = {problem.pointer[1:] for problem in problems}
+        problems += [
+            Problem(pointer(name), f"no such parameter; the space has {self._listed()}")
             for name in params
             if name not in self._names
         ]
         point: dict[str, Any] = {}
         for parameter in self.parameters:
+            if parameter.name in faulty or parameter.part_of in faulty:
+                continue
             try:
                 parameter.admit(params, point, self.kept)
             except ValueError as fault:
-                problems.append(Problem(pointer(parameter.name), str(fault)))
+                at = pointer(parameter.name) if parameter.part_of is None else f"/{parameter.name}"
+                problems.append(Problem(at, str(fault)))
         problems = problems or self._violations(point)
         if problems:
             raise SpaceInvalid(_summary("params do not fit the space", problems), problems=tuple(problems))
-        return point
+        return self._without_parts(point)
 
     def key(self, params: Mapping[str, Any]) -> Hashable:
         """Equal for equal points, different for different ones."""
         if self._mixtures:
             params = {**params, **{n: k.measure(params[n]) for n, k in self._mixtures.items() if n in params}}
+        if self._schedules:
+            params = {**params, **{n: json.dumps(params[n]) for n in self._schedules if n in params}}
         return tuple([params.get(name, ...) for name in self._names])
 
     def draw(self, rng: np.random.Generator) -> dict[str, Any]:
@@ -224,7 +232,7 @@ class Space:
             if parameter.is_active(point):
                 name = parameter.name
                 point[name] = kept[name] if name in kept else parameter.value(clipped[run], point)
-        return point
+        return self._without_parts(point)
 
     def encode(self, params: Mapping[str, Any]) -> Floats:
         """The coordinates (dimension,) of a point; `decode(encode(p)) == p` for every p that `decode` gives."""
@@ -234,6 +242,7 @@ class Space:
     def encode_many(self, points: Sequence[Mapping[str, Any]]) -> Floats:
         """The unit-cube coordinates (n, dimension) of canonical points (n,)."""
         u = np.full((len(points), self.dimension), INACTIVE)
+        points = [self.with_parts(point) for point in points] if self._schedules else points
         for parameter, kind, run in self._runs:
             name = parameter.name
             try:
@@ -258,7 +267,7 @@ class Space:
             fruitless += bool(self.constraints)
             if depth == len(self.parameters):
                 fruitless = 0
-                yield point
+                yield self._without_parts(point)
                 continue
             parameter = self.parameters[depth]
             values = self._axis(parameter, point, axes, resolution) if parameter.is_active(point) else None
@@ -269,7 +278,7 @@ class Space:
         self, parameter: Parameter, point: Mapping[str, Any], axes: dict[str, list[Any]], resolution: int | None
     ) -> list[Any]:
         """The values of one axis of a grid; `axes` remembers those that do not depend on the point."""
-        if isinstance(parameter.kind, Derived):
+        if isinstance(parameter.kind, Computed):
             return [parameter.kind.compute(point)]
         if parameter.name in self.kept:
             return [self.kept[parameter.name]]
@@ -401,7 +410,7 @@ class Space:
         return tuple(
             (parameter, parameter.kind, run)
             for parameter, run in self._layout
-            if not isinstance(parameter.kind, Derived)
+            if not isinstance(parameter.kind, Computed)
         )
 
     @cached_property
@@ -416,6 +425,14 @@ class Space:
     def _mixtures(self) -> Mapping[str, Kind]:
         """The parameters whose values are objects."""
         return {parameter.name: kind for parameter, kind, _ in self._runs if len(kind.parts) > 1}
+
+    @cached_property
+    def _schedules(self) -> Mapping[str, Scheduled]:
+        return {p.name: p.kind for p in self.parameters if isinstance(p.kind, Scheduled)}
+
+    @cached_property
+    def _part_names(self) -> frozenset[str]:
+        return frozenset(parameter.name for parameter in self.parameters if parameter.part_of is not None)
 
     @cached_property
     def _pins(self) -> tuple[list[int], Floats]:
@@ -481,8 +498,32 @@ class Space:
         violated = [constraint for constraint, holds in zip(self.constraints, met, strict=True) if not holds]
         return [Problem(pointer(constraint.names[0]), constraint.complaint(point)) for constraint in violated]
 
+    def with_parts(self, point: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The point with the numbers that its schedules are made of, under the names of their parameters."""
+        for name, kind in self._schedules.items():
+            if name in point:
+                point = {**kind.split(point[name]), **point}
+        return point
+
+    def _taken_apart(self, params: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Problem]]:
+        """The same of what is given from outside, and what is wrong with its schedules."""
+        problems: list[Problem] = []
+        for name, kind in self._schedules.items():
+            if name in params:
+                try:
+                    params = {**params, **kind.split(params[name])}
+                except ValueError as fault:
+                    problems.append(Problem(f"/{name}", str(fault)))
+        return params, problems
+
+    def _without_parts(self, point: dict[str, Any]) -> dict[str, Any]:
+        return {name: point[name] for name in point if name not in self._part_names} if self._schedules else point
+
+    def _listed(self) -> str:
+        return ", ".join([parameter.name for parameter in self.parameters if parameter.part_of is None][:20])
+
     def _unknown(self) -> Any:
-        raise ValueError(f"no such parameter; the space has {', '.join(self._names[:20])}")
+        raise ValueError(f"no such parameter; the space has {self._listed()}")
 
 
 @lru_cache(maxsize=64)

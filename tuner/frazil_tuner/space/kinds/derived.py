@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..expressions import SORTS, Formula, Variable, plainly
 from ..fields import number, shown
+from .computed import Computed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .base import Column, Kind
+    from .base import Kind
 
 AGREEMENT = 1e-9
 """How far, relatively, a given value may be from the computed one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Derived:
+class Derived(Computed):
     """The value of `formula`, written `expression`, over numbers of other parameters, an int if it must be whole.
 
-    Not a `Kind`: it has no values of its own. `sources` says where each variable is in a point: under a name, and
+    `sources` says where each variable is in a point: under a name, and
     under a component of what is there.
     """
 
     type: ClassVar[str] = "derived"
-    columns: ClassVar[tuple[Column, ...]] = ()
     parts: ClassVar[tuple[str, ...]] = ("",)
 
     expression: str
@@ -36,24 +36,22 @@ class Derived:
     whole: bool
 
     @classmethod
-    def over(cls, expression: str, formula: Formula, scope: Mapping[str, Kind | Derived | None]) -> Derived:
+    def over(cls, expression: str, formula: Formula, scope: Mapping[str, Kind | Computed | None]) -> Derived:
         """The derived kind whose formula names parameters of `scope`."""
         found = {variable: scope[variable.name] for variable in sorted(formula.variables)}
-        kinds = {variable: kind for variable, kind in found.items() if kind and not isinstance(kind, Derived)}
+        kinds = {variable: kind for variable, kind in found.items() if kind and not isinstance(kind, Computed)}
         sources = tuple((variable, kind.parts[variable.part] or None) for variable, kind in kinds.items())
         sort = formula.run(SORTS, {variable: _sort(kind) for variable, kind in kinds.items()})
         return cls(expression, formula, sources, sort > 0)
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The parameters it is computed from."""
         return tuple(dict.fromkeys(variable.name for variable, _ in self.sources))
 
     def to_json(self) -> dict[str, Any]:
         return {"expression": self.expression}
 
     def compute(self, point: Mapping[str, Any]) -> int | float:
-        """The value at a point that has all it needs."""
         values = {
             variable: float(point[variable.name] if component is None else point[variable.name][component])
             for variable, component in self.sources
