@@ -19,6 +19,7 @@ from .express import ExpressLane
 from .idempotency import Replay, send_replay
 from .insights.routes import router as insights
 from .middleware import LoopbackGuard, Observer, TooLarge
+from .optimizers.routes import router as optimizers
 from .schedules.routes import router as schedules
 from .services import Services, utc_now
 from .settings import Settings
@@ -60,7 +61,7 @@ def create_app(settings: Settings | None = None, clock: Callable[[], datetime] =
         responses={"default": errors.DOCUMENTED},
         generate_unique_id_function=lambda route: route.name,
     )
-    for router in (studies, insights, trials, curves, comparisons, transfer, events, schedules, system):
+    for router in (studies, insights, trials, curves, comparisons, transfer, events, optimizers, schedules, system):
         app.include_router(router, prefix=API)
     app.include_router(operations)
     errors.install(app)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import frazil
+import frazil.torch
 
 
 @pytest.fixture
@@ -56,6 +57,48 @@ def test_a_study_is_tuned_frozen_and_thawed_to_its_end(create):
     curve = study.curve(best.id, "accuracy")
     assert curve == [(step, 1 - 1 / step) for step in range(1, len(curve) + 1)]
     assert study.best.recommended is not None
+
+
+def test_optimizers_and_schedules_are_suggested_built_frozen_and_thawed_as_they_were(client, create):
+    import torch
+
+    names = ["adamw", "lion", "muon"]
+    study = create(
+        space={**frazil.optimizers.space(names, client=client), "schedule": frazil.Schedule(["linear", "wsd"])},
+        resource=frazil.Resource("epoch", max=4), policy="asha", budget={"resource": 24},
+    )  # fmt: skip
+    baseline = frazil.optimizers.portfolio(names, client=client)
+    study.enqueue_portfolio([{**point, "schedule": {"kind": "linear"}} for point in baseline])
+    x, saved, rates = torch.randn(32, 5, generator=torch.Generator().manual_seed(0)), {}, {}
+    for trial in study.trials():
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(
+            torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8), torch.nn.Linear(8, 1)
+        )
+        optimizer = trial.optimizer(model)
+        scheduler = trial.scheduler(optimizer, steps_per_unit=3)
+        if trial.checkpoint:
+            for part, state in zip((model, optimizer, scheduler), saved[trial.checkpoint.uri], strict=True):
+                part.load_state_dict(state)
+            assert optimizer.param_groups[0]["lr"] == rates[trial.number]
+        for epoch in trial.steps():
+            for _ in range(3):
+                optimizer.zero_grad()
+                loss = ((model(x) - x.sum(1, keepdim=True)) ** 2).mean()
+                loss.backward()
+                norm = frazil.torch.grad_norm(model)
+                optimizer.step()
+                scheduler.step()
+            trial.report(epoch, loss=loss.item(), grad_norm=norm, lr=optimizer.param_groups[0]["lr"])
+        if trial.paused:
+            uri = f"memory:{trial.number}"
+            saved[uri] = [part.state_dict() for part in (model, optimizer, scheduler)]
+            rates[trial.number] = optimizer.param_groups[0]["lr"]
+            trial.freeze(uri)
+    records = {record["number"]: record for record in study.records()}
+    assert [records[i]["tags"] for i in range(len(baseline))] == [["baseline"]] * len(baseline)
+    assert {records[i]["params"]["optimizer"] for i in range(3)} == set(names)
+    assert rates
 
 
 def test_every_kind_of_parameter_is_understood(create):

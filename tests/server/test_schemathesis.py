@@ -76,6 +76,9 @@ def lead_somewhere(case, api, study) -> None:
         known = {"lease": leased[0]["lease"]["token"]}
     if case.meta.generation.mode is not schemathesis.GenerationMode.POSITIVE:
         return
+    if "/optimizers" in case.path:
+        case.path_parameters |= {"name": "adamw"} if "name" in case.path_parameters else {}
+        case.query |= {"names": "adamw,lion"} if "names" in (case.query or {}) else {}
     if case.path.endswith("/predictions") and case.method == "GET" and len(repr(case.query)) % 2:
         case.query = {"slice": "lr"}
     # Made-up points fit no space, and made-up schedules and norms mean nothing.

@@ -1,5 +1,6 @@
 """Frazil's client: ask what to train next, report as it trains, freeze it when told, and thaw it anywhere."""
 
+from . import optimizers as optimizers
 from . import schedules as schedules
 from .client import Client
 from .errors import (

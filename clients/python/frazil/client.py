@@ -56,6 +56,16 @@ class Client:
         self._courier.forget_all()
         self._transport.close()
 
+    def optimizers(self) -> list[dict[str, Any]]:
+        """The server's catalogue of optimizers."""
+        items: list[dict[str, Any]] = self._transport.get("/optimizers")["items"]
+        return items
+
+    def optimizer_space(self, names: Sequence[str], tune: str, *, restricted: bool) -> dict[str, Any]:
+        """The space over some optimizers and its portfolio, as `frazil.optimizers` reads them."""
+        asked = {"names": ",".join(names), "tune": tune, "restricted": "true" if restricted else "false"}
+        return dict(self._transport.get("/optimizers:space", **asked))
+
     def create_study(
         self,
         name: str,

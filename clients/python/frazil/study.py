@@ -128,6 +128,10 @@ class Study:
         """Puts a configuration at the head of the line."""
         self.add_trials([{"params": params}])
 
+    def enqueue_portfolio(self, points: Sequence[Mapping[str, Any]], tag: str = "baseline") -> None:
+        """Puts configurations at the head of the line, tagged as the baseline that others have to beat."""
+        self.add_trials([{"params": params, "tags": [tag]} for params in points])
+
     def add_trials(self, trials: Sequence[Mapping[str, Any]]) -> None:
         """Adds up to 1 000 trials, all or none: {"params", "state": "QUEUED" or "COMPLETED", "values", "curve", …}."""
         self._transport.post(f"{self._path}/trials", {"trials": list(trials)}, once=True)

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, SupportsFloat
+from urllib.parse import quote
 
 from .errors import TrialFinished
 from .sender import Outbox
@@ -16,6 +17,10 @@ from .transport import log
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
+
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LambdaLR
 
     from .sender import Courier
     from .transport import Transport
@@ -63,6 +68,7 @@ class Trial:
         self._reported = self.from_step
         self._started = time.monotonic()
         self._courier = courier
+        self._transport = transport
         self._outbox = Outbox(transport, self.id, grant["lease"]["token"], lease_seconds)
         courier.serve(self._outbox)
         # A trial that its owner dropped without a word must not keep its lease for ever.
@@ -132,6 +138,29 @@ class Trial:
     def save(self, uri: str | os.PathLike[str]) -> None:
         """Names a checkpoint of the last step reported: if this worker is lost, another goes on from there."""
         self._outbox.say(":heartbeat", {"checkpoint": {"uri": os.fspath(uri), "step": self._reported}})
+
+    # ── what to train with; needs frazil[torch] ──────────────────────────────────────────────────────────────────────
+
+    def optimizer(self, model: nn.Module) -> Optimizer:
+        """The optimizer that `params` name, from a space of `frazil.optimizers.space`; see `frazil.torch.optimizer`."""
+        from . import torch as built
+
+        if not isinstance(name := self.params.get("optimizer"), str):
+            raise ValueError('params have no "optimizer": make the space with frazil.optimizers.space')
+        return built.optimizer(self._transport.get(f"/optimizers/{quote(name, safe='')}"), self.params, model)
+
+    def scheduler(self, optimizer: Optimizer, steps_per_unit: float = 1.0, name: str | None = None) -> LambdaLR:
+        """A scheduler for the schedule in `params`, the one called `name` where there are several.
+
+        Step it after every step of the optimizer, `steps_per_unit` of which are one of the study's steps: the number of
+        batches in an epoch, where the resource is epochs.
+        """
+        from . import torch as built
+
+        schedules = [key for key, value in self.params.items() if isinstance(value, dict) and "kind" in value]
+        if name is None and len(schedules) != 1:
+            raise ValueError(f"params have {len(schedules)} schedules; name one of {', '.join(schedules) or 'them'}")
+        return built.scheduler(optimizer, self.params[name or schedules[0]], steps_per_unit)
 
     # ── endings ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

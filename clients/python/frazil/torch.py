@@ -1,0 +1,201 @@
+"""What was suggested, built for PyTorch. Importing this needs torch: `pip install 'frazil[torch]'`.
+
+optimizer = trial.optimizer(model)                      # or frazil.torch.optimizer(entry, params, model)
+scheduler = trial.scheduler(optimizer, steps_per_unit=len(loader))
+norm = frazil.torch.grad_norm(model)                    # after backward(), before clipping
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from .schedules import Multiplier, Schedule
+
+Entry = Mapping[str, Any]
+"""An optimizer as `GET /optimizers/{name}` describes it."""
+
+PACKAGES = {"pytorch_optimizer": "pytorch-optimizer", "apollo_torch": "apollo-torch", "torch": "torch"}
+"""What installs a module."""
+
+LOW_RANK = {"rank": 16, "update_proj_gap": 200, "scale": 0.25, "projection_type": "std"}
+"""Of GaLore's groups."""
+
+
+def optimizer(entry: Entry, params: Mapping[str, Any], model: nn.Module) -> Optimizer:
+    """The optimizer that `params` name, with parameter groups as people expect them.
+
+    Weight decay spares biases and the parameters of norms: whatever has fewer than two dimensions. Muon takes the
+    matrices of hidden layers, and AdamW the rest. What `params` leave out is at its default.
+
+    Raises ImportError with the package to install, and ValueError where no class implements the optimizer.
+    """
+    if entry["class"] is None:
+        raise ValueError(f"{entry['name']} cannot be built: {entry['why']}")
+    arguments = _arguments(entry, params)
+    groups, arguments = GROUPS[entry["groups"]](model, arguments)
+    built: Optimizer = _imported(entry["class"])(groups, **arguments)
+    return built
+
+
+def scheduler(optimizer: Optimizer, schedule: Schedule, steps_per_unit: float = 1.0) -> LambdaLR:
+    """A scheduler to step after every step of the optimizer; `steps_per_unit` of these are a step of the study's.
+
+    The groups keep their ratios. It needs no state of its own: on resuming, `last_epoch` is set by `load_state_dict`.
+    """
+    inner = getattr(optimizer, "base_optimizer", optimizer)  # SAM has the groups of the optimizer within
+    return LambdaLR(inner, Multiplier(schedule, steps_per_unit))
+
+
+def lightning(optimizer: Optimizer, schedule: Schedule, steps_per_unit: float = 1.0) -> dict[str, Any]:
+    """What `configure_optimizers` of Lightning returns: the scheduler is asked after every step, not every epoch."""
+    asked = {"scheduler": scheduler(optimizer, schedule, steps_per_unit), "interval": "step", "frequency": 1}
+    return {"optimizer": optimizer, "lr_scheduler": asked}
+
+
+def hugging_face(optimizer: Optimizer, schedule: Schedule, steps_per_unit: float = 1.0) -> tuple[Optimizer, LambdaLR]:
+    """What `Trainer(optimizers=…)` of Hugging Face takes."""
+    return optimizer, scheduler(optimizer, schedule, steps_per_unit)
+
+
+def grad_norm(model: nn.Module | Iterable[Tensor], norm: Literal["l2", "l1"] = "l2", *, scale: float = 1.0) -> float:
+    """The norm of all gradients together, as they are: ask before clipping, and after the last accumulated backward().
+
+    `scale` is what they were multiplied by: a loss scale, or the number of accumulated batches whose losses were not
+    averaged. l2 is what SGD's schedules are refined by, l1 Adam's. 0 where nothing has a gradient; one transfer from
+    the device.
+    """
+    parameters = model.parameters() if isinstance(model, nn.Module) else model
+    gradients = [p.grad.detach() for p in parameters if p.grad is not None]
+    if not gradients:
+        return 0.0
+    order = 2.0 if norm == "l2" else 1.0
+    each = torch._foreach_norm(gradients, order, dtype=torch.float32)
+    return float(torch.linalg.vector_norm(torch.stack([part.to(each[0].device) for part in each]), order)) / scale
+
+
+def add_gradient_noise(model: nn.Module, step: int, eta: float = 0.01, gamma: float = 0.55) -> None:
+    """Adds normal noise of variance eta / (1 + step)^gamma to every gradient, between backward() and the step.
+
+    Neelakantan et al. 2015 (arXiv 1511.06807), eq. (1).
+    """
+    sd = math.sqrt(eta / (1 + step) ** gamma)
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad.add_(torch.randn_like(parameter.grad), alpha=sd)
+
+
+class Grokfast:
+    """Amplifies what changes slowly in the gradients, around any optimizer: call it between backward() and the step.
+
+        h = α h + (1 - α) g,   g + λ h                       Lee et al. 2024 (arXiv 2405.20233), algorithm 2
+
+    Its state goes into the checkpoint: `state_dict`, `load_state_dict`.
+    """
+
+    def __init__(self, model: nn.Module, alpha: float = 0.98, lamb: float = 2.0) -> None:
+        self.model, self.alpha, self.lamb = model, alpha, lamb
+        self.slow: dict[str, Tensor] = {}
+
+    def __call__(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            if parameter.grad is not None:
+                slow = self.slow.setdefault(name, parameter.grad.detach().clone())
+                slow.mul_(self.alpha).add_(parameter.grad, alpha=1 - self.alpha)
+                parameter.grad.add_(slow, alpha=self.lamb)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {name: slow.clone() for name, slow in self.slow.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.slow = {name: slow.clone() for name, slow in state.items()}
+
+
+# ── what a class is called with ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ImportError:
+        package = PACKAGES.get(module.partition(".")[0], module)
+        raise ImportError(f"{path} is not installed here: pip install {package}") from None
+
+
+def _arguments(entry: Entry, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments: constants, and of each hyperparameter what was suggested or its default."""
+    arguments: dict[str, Any] = {}
+    for name, value in entry["constants"].items():
+        arguments[name] = _imported(value) if name == "base_optimizer" else value
+    places: dict[str, dict[int, float]] = {}
+    for tuned in entry["parameters"]:
+        value = params.get(f"{entry['name']}_{tuned['name']}", params.get(tuned["name"], tuned["default"]))
+        argument, _, place = tuned["argument"].partition(".")
+        if place:
+            places.setdefault(argument, {})[int(place)] = value
+        else:
+            arguments[argument] = value
+    for argument, values in places.items():
+        arguments[argument] = tuple(values[place] for place in sorted(values))
+    return arguments
+
+
+Groups = tuple[Any, dict[str, Any]]
+
+
+def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+
+def _split(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Those with weight decay, and those without: biases and the parameters of norms."""
+    parameters = [parameter for _, parameter in _trained(model)]
+    return [p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]
+
+
+def _by_decay(model: nn.Module, arguments: dict[str, Any]) -> Groups:
+    decayed, spared = _split(model)
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
+    if "weight_decay" not in arguments:
+        return [parameter for _, parameter in _trained(model)], arguments
+    return [group for group in groups if group["params"]], arguments
+
+
+def _as_one(model: nn.Module, arguments: dict[str, Any]) -> Groups:
+    return [parameter for _, parameter in _trained(model)], arguments
+
+
+def _for_muon(model: nn.Module, arguments: dict[str, Any]) -> Groups:
+    """Matrices of hidden layers, and all else: embeddings, the last layer, biases, norms."""
+    embedded = {id(p) for part in model.modules() if isinstance(part, nn.Embedding) for p in part.parameters()}
+    trained = [parameter for _, parameter in _trained(model)]
+    matrices = [p for p in trained if p.ndim >= 2 and id(p) not in embedded]
+    hidden = matrices[:-1] if len(matrices) > 1 else matrices
+    chosen = {id(p) for p in hidden}
+    others = [p for p in trained if id(p) not in chosen]
+    rest = {name: value for name, value in arguments.items() if name != "adamw_lr"}
+    aside = {"lr": arguments["adamw_lr"], "weight_decay": 0.0, "betas": (0.9, 0.95), "eps": 1e-8}
+    groups: list[dict[str, Any]] = [
+        {"params": hidden, "use_muon": True},
+        {"params": others, "use_muon": False, **aside},
+    ]
+    return [group for group in groups if group["params"]], rest
+
+
+def _low_rank(model: nn.Module, arguments: dict[str, Any]) -> Groups:
+    """Matrices take the projection, the rest does not."""
+    decayed, spared = _split(model)
+    groups: list[dict[str, Any]] = [{"params": decayed, **LOW_RANK}, {"params": spared, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]], arguments
+
+
+GROUPS = {"decay": _by_decay, "one": _as_one, "muon": _for_muon, "galore": _low_rank, "apollo": _low_rank}
+"""Which parameters an optimizer takes how."""
