@@ -8,7 +8,7 @@ PINS := pyproject.toml clients/python/pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check fmt bench bench-regret bench-latency bench-transfer bench-freeze-thaw bench-predict openapi
+.PHONY: help demo serve test check fmt bench bench-regret bench-latency bench-transfer bench-freeze-thaw bench-predict bench-schedules openapi
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -32,6 +32,9 @@ check: .venv/dev.installed  ## format, lint, types and the direction of imports
 fmt: .venv/dev.installed  ## rewrite the code as check wants it
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
+
+bench-schedules: .venv/dev.installed  ## whether schedules refined from gradient norms beat linear decay and cosine (a minute)
+	@$(BIN)/python benchmarks/schedules.py
 
 openapi: .venv/dev.installed  ## write docs/openapi.json anew, after a change of the contract
 	@$(BIN)/frazil-server openapi > docs/openapi.json
