@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+import frazil
 import frazil.torch as ours
 from frazil_tuner.optimizers import Entry, catalogue
+from frazil_tuner.schedules import Schedule
 
 SCHEDULE = {"kind": "wsd", "peak": 1e-3, "total_steps": 2, "warmup": 0.1, "decay": 0.5}
 BUILT = [entry for entry in catalogue().values() if entry.class_ and not entry.class_.startswith("apollo_torch")]
@@ -153,6 +155,46 @@ def test_grokfast_amplifies_what_stays_and_is_resumed() -> None:
     again = ours.Grokfast(model, alpha=0.5, lamb=2.0)
     again.load_state_dict(filter_.state_dict())
     assert again.slow["weight"] == pytest.approx(2.0)
+
+
+def noisy_norms(micro: int, count: int, signal: float, noise: float, rng: torch.Generator) -> tuple[list[float], float]:
+    """Norms of micro-batch gradients, and of their mean, in 1 000 dimensions of which one has a mean."""
+    g = noise / math.sqrt(micro) * torch.randn(count, 1000, generator=rng)
+    g[:, 0] += signal
+    return g.norm(dim=1).tolist(), float(g.mean(0).norm())
+
+
+def test_a_batch_grows_until_its_gradient_stands_out_of_the_noise() -> None:
+    rng = torch.Generator().manual_seed(0)
+    growth = ours.BatchGrowth(32, 100_000, eta=0.5)
+    for step in range(200):
+        growth.observe(step, *noisy_norms(growth.batch // 8, 8, 1.0, 1.0, rng), growth.batch // 8)
+    assert growth.batch == pytest.approx(1000 * (1 - 0.5**2) / 0.5**2, rel=0.25)
+    batches = [batch for _, batch in growth.trajectory]
+    assert batches == sorted(batches)
+    small = ours.BatchGrowth(32, 64, eta=0.5)
+    assert small.observe(0, *noisy_norms(4, 8, 1.0, 1.0, rng), 4) == 64
+    calm = ours.BatchGrowth(32, 64, eta=0.5)
+    assert calm.observe(0, *noisy_norms(4, 8, 1.0, 1e-3, rng), 4) == 32
+
+
+def test_what_a_batch_did_is_replayed_as_a_schedule() -> None:
+    growth = ours.BatchGrowth(32, 512)
+    growth.trajectory = [(0, 32), (5, 48), (6, 100), (40, 512)]
+    schedule = growth.schedule(100)
+    assert Schedule.of(schedule).kind == "piecewise"
+    replayed = [frazil.schedules.value(schedule, step) for step in (0, 4, 5, 6, 39, 40, 99)]
+    assert replayed == [32, 32, 48, 100, 100, 512, 512]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"), [((0, 8), "between 1"), ((16, 8), "between 1"), ((8, 16, 1.5), "never grows")]
+)
+def test_a_batch_that_cannot_grow_is_refused(given: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        ours.BatchGrowth(*given)
+    with pytest.raises(ValueError, match="two micro-batches"):
+        ours.BatchGrowth(8, 16).observe(0, [1.0], 1.0, 8)
 
 
 def test_what_is_not_installed_is_named_with_its_package() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -116,6 +116,54 @@ class Grokfast:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.slow = {name: slow.clone() for name, slow in state.items()}
+
+
+class BatchGrowth:
+    """Grows the batch where gradients are mostly noise, by the norm test, from the gradients g_j of J ≥ 2 micro-batches
+    of m samples each, as accumulation or data-parallel ranks have them; eight tell the variance within 7 %.
+
+        tr Σ ≈ m / (J - 1) (Σ_j ‖g_j‖² - J ‖g‖²),   g = mean g_j,   b ← ⌈tr Σ / (η² ‖g‖²)⌉ unless tr Σ / b ≤ η² ‖g‖²
+
+    Byrd et al. 2012; Lau et al. 2024 (AdAdaGrad, arXiv 2402.11215). A batch never shrinks, and never exceeds `most`.
+    Both sums are running means over about `memory` tests. Scale the learning rate with the batch.
+    """
+
+    def __init__(self, batch: int, most: int, eta: float = 0.5, memory: float = 5.0) -> None:
+        if not 1 <= batch <= most:
+            raise ValueError(f"batch must lie between 1 and most, {most}, not {batch}")
+        if not 0 < eta < 1:
+            raise ValueError(f"eta must lie between 0 and 1, not {eta}: from 1 on the batch never grows")
+        self.batch, self.most, self.eta, self.memory = batch, most, eta, memory
+        self.trajectory: list[tuple[int, int]] = [(0, batch)]
+        self._trace = self._signal = 0.0
+
+    def observe(self, step: int, micro_norms: Sequence[float], norm: float, micro_batch: int) -> int:
+        """The batch to go on with: `micro_norms` are the ‖g_j‖, `norm` is ‖g‖, l2 norms at one step."""
+        count = len(micro_norms)
+        if count < 2:
+            raise ValueError("the test takes the gradients of two micro-batches or more; eight are good")
+        trace = micro_batch / (count - 1) * (sum(n * n for n in micro_norms) - count * norm * norm)
+        keep = 1 - 1 / self.memory
+        self._trace = keep * self._trace + max(trace, 0.0)
+        self._signal = keep * self._signal + norm * norm
+        wanted = self._trace / (self.eta**2 * self._signal) if self._signal else self.batch
+        if wanted > self.batch:
+            self.batch = min(math.ceil(wanted), self.most)
+            if self.batch > self.trajectory[-1][1]:
+                self.trajectory.append((step, self.batch))
+        return self.batch
+
+    def schedule(self, total_steps: int) -> dict[str, Any]:
+        """What was done as a schedule, to be reported or replayed: `frazil.schedules.value(schedule, step)`."""
+        points: list[list[float]] = []
+        for step, batch in self.trajectory:
+            if points and step - 1 > points[-1][0]:
+                points.append([step - 1, points[-1][1]])
+            points.append([step, batch / self.trajectory[0][1]])
+        return {
+            "kind": "piecewise", "points": points, "peak": self.trajectory[0][1], "round": 1,
+            "total_steps": total_steps,
+        }  # fmt: skip
 
 
 # ── what a class is called with ──────────────────────────────────────────────────────────────────────────────────────
