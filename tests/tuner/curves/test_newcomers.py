@@ -76,6 +76,11 @@ def test_too_few_curves_and_equal_ones_teach_nothing() -> None:
     assert fitted(flat).at(new()).mean == pytest.approx(Last().fit(flat).at(new()).mean)
 
 
+def test_where_nothing_is_varied_there_is_nothing_to_tell_apart() -> None:
+    curves = replace(curves_of(), x=np.zeros((30, 0)), unordered=np.zeros(0, dtype=bool))
+    assert fitted(curves).learned is None
+
+
 def test_the_more_have_begun_the_less_the_model_has_to_say() -> None:
     shares = [fitted(curves_of(n))._share for n in (4, 12, 100)]
     assert shares == sorted(shares, reverse=True)

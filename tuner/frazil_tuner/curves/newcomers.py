@@ -150,11 +150,13 @@ class _Process:
 
     @classmethod
     def fitted(cls, known: NewcomersBelief, step: int, memory: Mapping[str, Any]) -> _Process | None:
-        """None where too few curves have begun, all go to the same value, or the numbers are ill-conditioned."""
+        """None where too few curves have begun, all go to the same value, nothing is varied, or the numbers are
+        ill-conditioned.
+        """
         begun = np.flatnonzero(known.begun)
-        begun = begun[np.lexsort(known.curves.x[begun].T)]  # the order of curves means nothing
-        if len(begun) < ENOUGH:
+        if len(begun) < ENOUGH or not known.curves.x.shape[1]:
             return None
+        begun = begun[np.lexsort(known.curves.x[begun].T)]  # the order of curves means nothing
         x = known.curves.x[begun]
         ends = known.base.at(Where(x, begun, np.full(len(begun), step)), noisy=False).mean
         ranks = Ranks.of(ends)
