@@ -73,15 +73,18 @@ def test_no_more_steps_are_told_than_asked_for_or_there_are(points: int, steps: 
     assert extrapolation(study(), 7, points)["steps"] == steps
 
 
-def test_a_trial_not_begun_is_foretold_from_its_configuration() -> None:
-    begun = study()
-    fresh = Trial(24, {"x": 0.3}, TrialState.QUEUED)
-    found = extrapolation(replace(begun, trials=(*begun.trials, fresh)), 24, 4)
-    assert found["steps"] == [1, 14, 27, 40]
-    low, high = (found["quantiles"][q][-1] for q in ("0.05", "0.95"))
-    assert low < loss(0.3, LAST) < high
+def test_trials_not_begun_are_foretold_from_their_configurations() -> None:
+    """Nine in ten lie within the interval for nine in ten; the sharp valley at 0.3 is where one may not."""
+    begun, inside = study(), []
     known = extrapolation(begun, 7, 4)["quantiles"]
-    assert high - low > known["0.95"][-1] - known["0.05"][-1]
+    for x in (0.02, 0.1, 0.2, 0.26, 0.28, 0.3, 0.32, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98):
+        fresh = Trial(24, {"x": x}, TrialState.QUEUED)
+        found = extrapolation(replace(begun, trials=(*begun.trials, fresh)), 24, 4)
+        assert found["steps"] == [1, 14, 27, 40]
+        low, high = (found["quantiles"][q][-1] for q in ("0.05", "0.95"))
+        inside.append(low < loss(x, LAST) < high)
+        assert high - low > known["0.95"][-1] - known["0.05"][-1]
+    assert np.mean(inside) >= 0.9
 
 
 def test_a_finished_curve_is_at_its_end() -> None:
