@@ -18,6 +18,8 @@ from .network import SPACE, whole_curve
 
 MAX, BUDGET = 12, 130
 POLICY = "freeze_thaw"
+START_COST = 5
+"""Steps that a new run costs beside its own, so that it often pays to thaw an old one."""
 
 
 class Auditor:
@@ -76,7 +78,7 @@ def test_six_clients_of_which_two_are_killed_and_a_server_that_dies_leave_every_
         server.url,
         space=SPACE,
         resource=frazil.Resource("epoch", min=1, max=MAX),
-        policy=POLICY,
+        policy={"name": POLICY, "start_cost": START_COST},
         budget={"resource": BUDGET},
     )
     workers = [hire(server.url, study, torch=True, lease_seconds=8, step_seconds=0.05, save_every=2) for _ in range(6)]
