@@ -9,12 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import __version__, errors
 from .comparisons.routes import router as comparisons
 from .database import create_engine, database_url, migrate
 from .events.routes import router as events
+from .events.timeline import router as timeline
 from .express import ExpressLane
 from .idempotency import Replay, send_replay
 from .insights.routes import router as insights
@@ -29,6 +31,7 @@ from .system import router as system
 from .transfer.routes import router as transfer
 from .trials.curves import router as curves
 from .trials.routes import router as trials
+from .web import router as dashboard
 
 API = "/api/v1"
 
@@ -55,18 +58,33 @@ def create_app(settings: Settings | None = None, clock: Callable[[], datetime] =
         title="Frazil",
         version=__version__,
         description=_DESCRIPTION,
+        docs_url=None,  # ours needs nothing from elsewhere: see web.py
+        redoc_url=None,
         lifespan=lifespan,
         max_body_size=settings.max_body_bytes,
         separate_input_output_schemas=False,
         responses={"default": errors.DOCUMENTED},
         generate_unique_id_function=lambda route: route.name,
     )
-    for router in (studies, insights, trials, curves, comparisons, transfer, events, optimizers, schedules, system):
+    for router in (
+        studies,
+        insights,
+        trials,
+        curves,
+        comparisons,
+        transfer,
+        events,
+        timeline,
+        optimizers,
+        schedules,
+        system,
+    ):
         app.include_router(router, prefix=API)
     app.include_router(operations)
+    app.include_router(dashboard)
     errors.install(app)
     app.add_exception_handler(Replay, send_replay)
-    framework = TooLarge(app.framework)
+    framework = GZipMiddleware(TooLarge(app.framework), minimum_size=1024, compresslevel=5)
     app.outermost = Observer(LoopbackGuard(ExpressLane(framework, app.state, settings.max_body_bytes)))
     return app
 

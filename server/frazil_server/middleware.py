@@ -62,7 +62,7 @@ class Observer:
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = route_template(scope)
         REQUESTS.labels(scope["method"], route, status).inc()
-        if not route.endswith("/events"):  # a stream lasts as long as somebody looks
+        if not route.endswith(("/events", ":events")):  # a stream lasts as long as somebody looks
             SECONDS.labels(route).observe(seconds)
         log.debug(
             "request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2),

@@ -5,7 +5,7 @@ from .database import Base
 from .events.models import Event
 from .studies.models import Candidates, IdempotencyKey, Project, Study
 from .suggestions.models import Fit, Suggestion
-from .trials.models import Measurement, ObsoleteCheckpoint, Trial
+from .trials.models import Improvement, Measurement, ObsoleteCheckpoint, Trial
 
 __all__ = [
     "Base",
@@ -14,6 +14,7 @@ __all__ = [
     "Event",
     "Fit",
     "IdempotencyKey",
+    "Improvement",
     "Measurement",
     "ObsoleteCheckpoint",
     "Project",

@@ -16,6 +16,9 @@ from . import __version__, wire
 from .database import Connection
 from .services import services
 
+_TRAINING = text("SELECT count(*) AS trials, count(DISTINCT worker) AS workers FROM trials WHERE state = 'RUNNING'")
+_STUDIES = text("SELECT state, count(*) AS count FROM studies GROUP BY state ORDER BY state")
+
 router = APIRouter(tags=["system"])
 operations = APIRouter(tags=["operations"])
 
@@ -28,11 +31,20 @@ async def list_policies() -> Response:
 
 @router.get("/system")
 async def get_system(connection: Connection, request: Request) -> Response:
-    """Versions, the engine, and the database."""
+    """Versions, the database, the engine with the suggestions that are waited for, and who trains at present."""
     database = (await connection.execute(text("SHOW server_version"))).scalar_one()
     engine: dict[str, Any] = services(request).engine.describe()
+    training = (await connection.execute(_TRAINING)).one()
+    studies = {row.state: row.count for row in await connection.execute(_STUDIES)}
     return wire.Json(
-        {"version": __version__, "database": f"PostgreSQL {database}", "engine": engine, "cores": os.cpu_count()}
+        {
+            "version": __version__,
+            "database": f"PostgreSQL {database}",
+            "cores": os.cpu_count(),
+            "engine": engine,
+            "training": {"trials": training.trials, "workers": training.workers},
+            "studies": studies,
+        }
     )
 
 

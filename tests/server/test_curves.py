@@ -5,15 +5,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
 import psycopg
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 
 from frazil_server.database import async_url, migrate
 from frazil_server.trials import curves
+from frazil_server.trials.filters import Filter
+from frazil_server.trials.models import Trial
+from frazil_tuner.history import TrialState
 
 SPACE = [{"name": "lr", "type": "float", "low": 0.0, "high": 1.0}]
 
@@ -158,7 +162,7 @@ def test_a_parameter_out_of_range_is_refused_by_name(client: httpx2.Client, para
     study = create(client)
     answer = client.get(f"/studies/{study}/curves", params=params)
     assert answer.status_code == 422
-    assert answer.json()["errors"][0]["pointer"] == f"/query/{next(iter(params))}"
+    assert answer.json()["errors"][0]["pointer"].startswith(f"/query/{next(iter(params))}")
 
 
 def test_curves_of_an_unknown_study_are_not_found(client: httpx2.Client) -> None:
@@ -191,14 +195,21 @@ def populated(database_url: str) -> tuple[str, uuid.UUID]:
     return database_url, studies[0]
 
 
-@pytest.mark.parametrize("state", [None, "COMPLETED"])
-def test_a_page_of_curves_reads_only_its_own_points(populated: tuple[str, uuid.UUID], state: str | None) -> None:
+@pytest.mark.parametrize("states", [(), (TrialState.COMPLETED,)])
+def test_a_page_of_curves_reads_only_its_own_points(
+    populated: tuple[str, uuid.UUID], states: tuple[TrialState, ...]
+) -> None:
     url, study = populated
     engine = create_engine(async_url(url))
-    parameters = {"study": study, "metric": "loss", "most": 5, "after": 10, "count": 21, "state": state}
+    record: Any = SimpleNamespace(id=study, definition={})
+    chosen = select(Trial.id).where(Filter(states).clause(record), Trial.number > 10).order_by(Trial.number).limit(21)
     with engine.begin() as connection:
         connection.execute(text("ANALYZE"))
-        plan = "\n".join(connection.execute(text(f"EXPLAIN {curves._PAGE.text}"), parameters).scalars())
+        compiled = chosen.compile(engine, compile_kwargs={"literal_binds": True})
+        plan = "\n".join(connection.execute(text(f"EXPLAIN {compiled}")).scalars())
+        ids = list(connection.execute(chosen).scalars())
+        parameters = {"metric": "loss", "most": 5, "ids": ids}
+        plan += "\n".join(connection.execute(text(f"EXPLAIN {curves._PAGE.text}"), parameters).scalars())
         assert len(connection.execute(curves._PAGE, parameters).all()) == 21
     engine.dispose()
     assert "Seq Scan" not in plan

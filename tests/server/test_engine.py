@@ -380,3 +380,24 @@ def test_a_policy_is_told_what_waits_on_the_shelf_and_up_to_which_step(lab):
     assert dict(zip((params["lr"] for params in seen.shelved), seen.shelved_until, strict=True)) == {0.25: 3, 0.5: None}
     assert seen.thawing == (second["number"],)
     assert len(seen.trials) == first["number"] + 2
+
+
+def test_a_study_of_many_pages_is_read_whole_and_then_only_what_changed(lab, monkeypatch):
+    monkeypatch.setattr("frazil_server.engine.snapshots._PAGE", 3)
+    study = lab.create(resource={"name": "epoch", "max": 9})
+    added = [
+        {"params": {"lr": 0.1}, "state": "COMPLETED", "curve": [{"step": 1, "metrics": {"loss": i}}]} for i in range(9)
+    ]
+    assert lab.post(f"/studies/{study['id']}/trials", {"trials": added}).is_success
+    snapshots, database, study_id = lab.services.snapshots, lab.services.database, uuid.UUID(study["id"])
+
+    def losses():
+        _, seen = lab.run(snapshots.committed(database, study_id))
+        assert [trial.number for trial in seen.trials] == list(range(len(seen.trials)))
+        return [trial.value("loss") for trial in seen.trials]
+
+    assert losses() == list(range(9))
+    fifth = lab.get(f"/studies/{study['id']}/trials", params={"number": 5}).json()["items"][0]
+    assert lab.patch(f"/trials/{fifth['id']}", {"values": {"loss": 50}}).is_success
+    assert lab.post(f"/studies/{study['id']}/trials", {"trials": added[:4]}).is_success
+    assert losses() == [0, 1, 2, 3, 4, 50, 6, 7, 8, 0, 1, 2, 3]

@@ -155,6 +155,8 @@ def test_health_readiness_and_the_system_are_told(api, must):
     assert system["database"].startswith("PostgreSQL 18")
     assert system["engine"]["executor"] == "local"
     assert system["engine"]["device"]["setting"] == "auto"
+    assert system["engine"]["waiting"] >= 0
+    assert set(system["training"]) == {"trials", "workers"}
     policies = {policy["name"]: policy for policy in must(api.get("/policies"))["items"]}
     assert {"auto", "asha", "bayes", "random", "sobol", "grid"} <= set(policies)
     assert [option["name"] for option in policies["asha"]["options"]] == ["eta"]

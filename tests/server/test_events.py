@@ -366,3 +366,21 @@ def test_a_server_told_to_end_ends_its_streams_and_then_itself(start_server: Any
             for _ in lines:
                 pass  # the stream ends without an error
         assert time.monotonic() - began < 4, "the stream was waited out"
+
+
+def test_one_stream_tells_of_every_study_that_changes(client: httpx2.Client, study: str) -> None:
+    with client.stream("GET", "/studies:events") as response:
+        lines = response.iter_lines()
+        assert next(lines) == "event: hello"
+        told: set[str] = set()
+        for word in ("one", "two"):
+            note(client, study, word)
+            while True:
+                line = next(lines)
+                if line.startswith("data: ") and "studies" in line:
+                    told = set(json.loads(line.removeprefix("data: "))["studies"])
+                    if study in told:
+                        break
+        body = {"name": f"events-{uuid.uuid4().hex}", "space": SPACE, "objectives": [{"metric": "loss"}]}
+        created = client.post("/studies", json=body).raise_for_status().json()["id"]
+        assert any(created in line for line in lines)

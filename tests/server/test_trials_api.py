@@ -592,3 +592,13 @@ def test_an_excluded_trial_is_forgotten_and_can_be_brought_back(house, must):
     must(house.patch(f"/trials/{best['id']}", {"excluded": False, "tags": []}))
     assert must(house.get(f"{path}/best"))["observed"]["trial"] == best
     assert math.isclose(must(house.get(f"{path}/best"))["recommended"]["mean"]["loss"], 0.1)
+
+
+def test_the_seconds_that_come_with_reports_can_be_the_cost(house):
+    study = house.create(resource=EPOCHS, policy={"name": "freeze_thaw"}, cost="elapsed")
+    trial = house.lease(study)
+    measurement = {"step": 1, "metrics": {"loss": 1.0}, "elapsed": 2.5}
+    assert house.say(trial, "/reports", measurements=[measurement]).is_success
+    services = house.app.state.services
+    _, seen = house.run(services.snapshots.committed(services.database, uuid.UUID(study["id"])))
+    assert seen.trials[0].curves == {"loss": ((1, 1.0),), "elapsed": ((1, 2.5),)}

@@ -12,7 +12,17 @@ import pytest
 
 from frazil_tuner.curves import Where
 from frazil_tuner.errors import Refused
-from frazil_tuner.history import Curve, Definition, Objective, OutcomeConstraint, Resource, Study, Trial, TrialState
+from frazil_tuner.history import (
+    ELAPSED,
+    Curve,
+    Definition,
+    Objective,
+    OutcomeConstraint,
+    Resource,
+    Study,
+    Trial,
+    TrialState,
+)
 from frazil_tuner.policies import Continue, Pause, Resume, Start, Stop, build
 from frazil_tuner.policies.half_trained import Runs, outlook_of, price_curves, scalarised
 from frazil_tuner.policies.next_steps import Candidates, entropy, improvement, information, knowledge, left, mfpi
@@ -213,6 +223,15 @@ def test_dear_configurations_wait_for_cheap_ones() -> None:
     assert resume.number == 2  # lr 0.4, not 0.2
     prices = price_curves(priced_study, "seconds")
     assert set(np.round(np.exp(prices.score), 9)) == {1.0, 50.0}
+
+
+def test_the_price_of_a_step_is_what_the_clock_went_on_since_the_report_before() -> None:
+    definition = replace(DEFINITION, cost=ELAPSED)
+    clocks = {0: ((1, 2.0), (2, 5.0), (4, 9.0)), 1: ((2, 8.0), (3, 1.0), (4, 3.0))}  # the second was resumed elsewhere
+    trials = [run(i, 0.1 + i / 10, 4, curves={"loss": curve(0.1, 4), ELAPSED: clock}) for i, clock in clocks.items()]
+    prices = price_curves(study(*trials, definition=definition), ELAPSED)
+    found = list(zip(prices.owner.tolist(), prices.step.tolist(), np.exp(prices.score).round(6).tolist(), strict=True))
+    assert found == [(0, 1, 2.0), (0, 2, 3.0), (0, 4, 2.0), (1, 2, 4.0), (1, 4, 2.0)]
 
 
 def test_several_objectives_become_one_score_that_prefers_what_is_better_in_all() -> None:

@@ -148,3 +148,20 @@ def test_a_wild_study_is_answered_with_finite_numbers() -> None:
 
 def test_the_model_is_one_that_there_is() -> None:
     assert MODEL in CURVE_MODELS
+
+
+def test_a_second_curve_of_the_same_study_needs_no_second_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = []
+
+    class Counting:
+        def fit(self, curves: Any, *more: Any) -> Any:
+            fits.append(len(curves.score))
+            return CURVE_MODELS["last"].fit(curves, *more)
+
+    monkeypatch.setattr("frazil_tuner.curves.CURVE_MODELS", {MODEL: Counting()})
+    seen = study(n=9)
+    first, again, second = (extrapolation(seen, number) for number in (3, 3, 5))
+    assert len(fits) == 1
+    assert first == again != second
+    extrapolation(study(n=10), 3)
+    assert len(fits) == 2, "another study is another fit"

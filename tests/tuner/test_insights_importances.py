@@ -24,6 +24,9 @@ CUBE = Space.from_json(
         {"name": "seed", "type": "fixed", "value": 1},
     ]
 )
+WIDE = Space.from_json(
+    [{"name": name, "type": "float", "low": 0, "high": 1} for name in ("strong", "weak", *(f"p{i}" for i in range(60)))]
+)
 LOSS, SIZE = Objective("loss"), Objective("size")
 
 
@@ -118,10 +121,11 @@ def test_a_component_of_a_mixture_is_part_of_its_parameter() -> None:
     [
         (study(20), "sobol", "makes the most of"),
         (study(320), "ped_anova", "more than 300 trials"),
+        (study(12, space=WIDE), "ped_anova", "more than 50 parameters"),
         (study(20, objectives=(LOSS, SIZE)), "ped_anova", "more than one metric"),
         (study(20, limits=("size <= 0.5",)), "ped_anova", "more than one metric"),
     ],
-    ids=["few", "many", "several objectives", "constraints"],
+    ids=["few", "many", "wide", "several objectives", "constraints"],
 )
 def test_the_method_follows_from_the_study_and_says_why(given: Study, method: str, reason: str) -> None:
     answer = importances(given)

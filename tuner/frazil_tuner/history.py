@@ -194,12 +194,16 @@ class Trial:
         return objective.score(curve) if curve else None
 
 
+ELAPSED = "elapsed"
+"""The cost that is no metric: seconds of training since a trial started, as they come with its reports."""
+
+
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Definition:
     """The part of a study that does not change from one decision to the next.
 
     `candidates`, when given, is the finite list of parameter sets the study may try, each at most once. `cost` is the
-    metric that says what a trial costs, or the price of a step of the resource.
+    metric that says what a trial costs, or the price of a step of the resource, or `ELAPSED`.
     """
 
     space: Space

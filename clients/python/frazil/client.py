@@ -93,7 +93,8 @@ class Client:
         (steps in all) and "seconds"; `candidates` a finite list of parameter sets to choose from.
 
         `constraints` say what parameters must satisfy, "layers * width <= 2048", and `outcome_constraints` what
-        metrics must, "latency_ms <= 50". `cost` is the metric that says what a trial costs, or the price of a step.
+        metrics must, "latency_ms <= 50". `cost` is the metric that says what a trial costs, or the price of a step, or
+        "elapsed", the seconds that `report` carries.
         `related` names earlier studies to learn from, or finds those of the project with an "equal" space.
 
         Raises `Invalid` for a definition that makes no sense, and `StudyConflict` for a name that is taken.

@@ -221,7 +221,13 @@ class LocalEngine:
         return await self.workers.run(function, *args)
 
     def describe(self) -> dict[str, Any]:
-        return {"executor": "local", "workers": self.workers.count, "device": self.workers.device}
+        waiting = sum(demand.count for demand in self._demands.values())
+        return {
+            "executor": "local",
+            "workers": self.workers.count,
+            "device": self.workers.device,
+            "waiting": waiting,
+        }
 
     async def close(self) -> None:
         """Gives up what is under way, and its connections."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from frazil_tuner.history import Curve, Definition, Earlier, Params, Study, Trial, TrialState
+from frazil_tuner.history import ELAPSED, Curve, Definition, Earlier, Params, Study, Trial, TrialState
 from frazil_tuner.policies import Policy, build
 
 from ..database import fetch, transaction
@@ -32,9 +32,15 @@ if TYPE_CHECKING:
 _CHANGED = """SELECT h.now, t.id, t.number, t.state, t.params, t."values", t.gradients, t.cost, t.last_step,
         t.until_step, t.candidate, t.excluded
     FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS now) h
-    LEFT JOIN trials t ON t.study_id = %(study)s AND t.xid >= %(horizon)s ORDER BY t.number"""
+    LEFT JOIN trials t ON t.study_id = %(study)s AND t.xid >= %(horizon)s AND t.number > %(after)s
+    ORDER BY t.number LIMIT %(most)s"""
+_PAGE = 2_000
+"""Trials that are read at a time. What a study of a hundred thousand takes to read, others must not have to wait."""
 _CURVES = """SELECT trial_id, metric, array_agg(step ORDER BY step) AS steps, array_agg(value ORDER BY step) AS points
     FROM measurements WHERE trial_id = ANY(%(ids)s) AND metric = ANY(%(metrics)s) GROUP BY trial_id, metric"""
+_ELAPSED = """SELECT trial_id, array_agg(step ORDER BY step) AS steps, array_agg(seconds ORDER BY step) AS points
+    FROM (SELECT trial_id, step, max(elapsed) AS seconds FROM measurements
+        WHERE trial_id = ANY(%(ids)s) AND elapsed IS NOT NULL GROUP BY trial_id, step) AS timed GROUP BY trial_id"""
 _CANDIDATES = text("SELECT candidates FROM study_candidates WHERE study_id = :study")
 _SHELF = "SELECT trial_number, params, candidate, until_step FROM suggestions WHERE study_id = %(study)s"
 _FIT = "SELECT fit FROM study_fits WHERE study_id = %(study)s"
@@ -173,17 +179,29 @@ class Snapshots:
 
 async def _with_trials(connection: AsyncConnection, study_id: uuid.UUID, known: Look) -> Look:
     """The look with all trials that were changed since."""
-    rows = await fetch(connection, _CHANGED, {"study": study_id, "horizon": known.horizon})
-    horizon: int = rows[0].now
-    rows = [row for row in rows if row.id is not None]
-    if not rows:
-        return replace(known, horizon=horizon)
-    curves = await _curves(connection, [row.id for row in rows if row.last_step], known.definition.metrics)
-    trials, reals = list(known.trials), _reals(known.definition)
-    for row in rows:
-        trial = _trial(row, _with_reals(row.params, reals), curves.get(row.id, {}))
-        trials[row.number : row.number + 1] = [trial]  # numbers have no gaps
-    return replace(known, trials=tuple(trials), horizon=horizon)
+    changed: list[Trial] = []
+    reals, horizon, after = _reals(known.definition), known.horizon, -1
+    while True:
+        parameters = {"study": study_id, "horizon": known.horizon, "after": after, "most": _PAGE}
+        rows = await fetch(connection, _CHANGED, parameters)
+        if after < 0:
+            horizon = rows[0].now  # what changes while later pages are read is read again the next time
+        rows = [row for row in rows if row.id is not None]
+        curves = await _curves(connection, [row.id for row in rows if row.last_step], known.definition.metrics)
+        changed += [_trial(row, _with_reals(row.params, reals), curves.get(row.id, {})) for row in rows]
+        if len(rows) < _PAGE:
+            return replace(known, trials=_updated(known.trials, changed), horizon=horizon)
+        after = rows[-1].number
+
+
+def _updated(trials: tuple[Trial, ...], changed: Sequence[Trial]) -> tuple[Trial, ...]:
+    """With those that changed or are new, in the order of their numbers, which have no gaps."""
+    if not changed:
+        return trials
+    updated = list(trials)
+    for trial in changed:
+        updated[trial.number : trial.number + 1] = [trial]
+    return tuple(updated)
 
 
 async def _with_rankings(connection: AsyncConnection, study_id: uuid.UUID, known: Look) -> Look:
@@ -202,6 +220,9 @@ async def _curves(
     if ids:
         for row in await fetch(connection, _CURVES, {"ids": ids, "metrics": list(metrics)}):
             found.setdefault(row.trial_id, {})[row.metric] = tuple(zip(row.steps, row.points, strict=True))
+    if ids and ELAPSED in metrics:
+        for row in await fetch(connection, _ELAPSED, {"ids": ids}):
+            found.setdefault(row.trial_id, {})[ELAPSED] = tuple(zip(row.steps, row.points, strict=True))
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import psycopg
 import structlog
@@ -25,6 +25,23 @@ _PAUSE = 0.1
 _NOTIFY = text("SELECT pg_notify(:channel, id) FROM unnest(CAST(:ids AS text[])) AS n(id)")
 
 
+class Gatherer:
+    """The studies that had news since they were last taken."""
+
+    def __init__(self) -> None:
+        self.news = asyncio.Event()
+        self._ids: set[str] = set()
+
+    def add(self, study_id: str) -> None:
+        self._ids.add(study_id)
+        self.news.set()
+
+    def take(self) -> list[str]:
+        ids, self._ids = sorted(self._ids), set()
+        self.news.clear()
+        return ids
+
+
 class Announcer:
     """Collects ids of studies that changed, announces them, and wakes whoever in this process waits for one."""
 
@@ -34,6 +51,7 @@ class Announcer:
         self._touched: set[uuid.UUID] = set()
         self._ring = asyncio.Event()
         self._waiters: dict[uuid.UUID, set[asyncio.Event]] = {}
+        self._gatherers: set[Gatherer] = set()
         self._hearers: dict[str, Callable[[str], None]] = {CHANNEL: self._wake}
         self._tasks: list[asyncio.Task[None]] = []
         self.closing = False
@@ -44,6 +62,8 @@ class Announcer:
         for waiters in self._waiters.values():
             for waiter in waiters:
                 waiter.set()
+        for gatherer in self._gatherers:
+            gatherer.news.set()
 
     def touch(self, study_id: uuid.UUID) -> None:
         """Call it after a commit that changed the study."""
@@ -65,6 +85,16 @@ class Announcer:
             self._waiters[study_id].discard(waiter)
             if not self._waiters[study_id]:
                 del self._waiters[study_id]
+
+    @contextlib.contextmanager
+    def gathering(self) -> Iterator[Gatherer]:
+        """Collects the ids of all studies that have news."""
+        gatherer = Gatherer()
+        self._gatherers.add(gatherer)
+        try:
+            yield gatherer
+        finally:
+            self._gatherers.discard(gatherer)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -105,3 +135,5 @@ class Announcer:
     def _wake(self, study_id: str) -> None:
         for waiter in self._waiters.get(uuid.UUID(study_id), ()):
             waiter.set()
+        for gatherer in self._gatherers:
+            gatherer.add(study_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -105,6 +106,34 @@ async def _written(start: _Start, service: Services) -> AsyncIterator[bytes]:
 def _write(event: dict[str, Any]) -> bytes:
     data = {"trial": event["trial"], "at": event["at"], **event["data"]}
     return format_sse_event(event=event["kind"], data_str=wire.dump(data).decode(), id=event["id"])
+
+
+_PACE = 0.5
+"""Seconds between two words about all studies, however much happens."""
+
+
+@router.get(
+    ":events", response_class=StreamingResponse, responses={200: {"content": {EventSourceResponse.media_type: {}}}}
+)
+async def follow_studies(request: Request) -> StreamingResponse:
+    """Server-sent events: which studies have changed. `event` is `changed`, `data` is `{"studies": [ids]}`; what
+    happened is in each study's own events. A stream that broke off has nothing to resume: read the list again.
+    """
+    return EventSourceResponse(_changes(services(request)), headers=_UNBUFFERED)
+
+
+async def _changes(service: Services) -> AsyncIterator[bytes]:
+    with service.announcer.gathering() as gatherer:
+        yield format_sse_event(event="hello", data_str="{}")
+        while not service.announcer.closing:
+            try:
+                await asyncio.wait_for(gatherer.news.wait(), stream.SILENCE)
+            except TimeoutError:
+                yield KEEPALIVE_COMMENT
+                continue
+            if changed := gatherer.take():
+                yield format_sse_event(event="changed", data_str=wire.dump({"studies": changed}).decode())
+            await asyncio.sleep(_PACE)
 
 
 @router.get("/{study}/events:list", response_model=EventList)

@@ -19,7 +19,7 @@ from ..services import services
 from ..studies.service import DEFAULT_PROJECT
 from ..trials import views
 from .best import best_of
-from .schemas import BestOut, ImportancesOut, ParetoOut, PredictionsIn, PredictionsOut, RegretOut
+from .schemas import BestOut, ImportancesOut, ParetoOut, PredictionsIn, PredictionsOut, RankingOut, RegretOut
 from .service import Sight, see
 
 router = APIRouter(prefix="/studies", tags=["insights"])
@@ -126,6 +126,16 @@ async def predict(sight: Seen, body: PredictionsIn, request: Request, once: Mayb
     found = await services(request).insights.ask(sight, insights.predictions, body.points)
     async with transaction(services(request).database) as connection:
         return await reply(connection, once, found)
+
+
+@router.get("/{study}/ranking", response_model=RankingOut)
+async def get_ranking(
+    sight: Seen,
+    request: Request,
+    most: Annotated[int, Query(ge=1, le=200, description="Of each kind: training, frozen, new.")] = 20,
+) -> Response:
+    """What there is to do next under `freeze_thaw`, continuing, thawing or starting, and what each is worth."""
+    return wire.Json(await _ask(request, sight, insights.ranking, sight.record.policy, most))
 
 
 @router.get("/{study}/regret", response_model=RegretOut)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -54,6 +54,7 @@ class ImportancesOut(BaseModel):
     because: str
     metric: str
     observations: int
+    foretold: int | None = Field(None, description="Trials that count with where their curves are believed to end.")
     importances: dict[str, float]
     first_order: dict[str, float] | None = None
     total: dict[str, float] | None = None
@@ -83,6 +84,7 @@ class PredictionsOut(BaseModel):
     points: list[dict[str, Any]] | None = None
     metrics: dict[str, Predicted] | None = None
     feasible: list[float] | None = Field(None, description="The probability of meeting all outcome constraints.")
+    foretold: int | None = Field(None, description="Trials that count with where their curves are believed to end.")
     base: dict[str, Any] | None = None
     axes: list[Axis] | None = None
     metric: str | None = None
@@ -96,6 +98,26 @@ class PredictionsOut(BaseModel):
     steps: list[int] | None = None
     mean: list[float] | None = None
     quantiles: dict[str, list[float]] | None = Field(None, description='By probability: "0.05" to "0.95".')
+
+
+class RankedOut(BaseModel):
+    action: Literal["continue", "thaw", "start"]
+    trial: int | None = Field(description="The run's number; null for a new configuration.")
+    params: dict[str, Any]
+    from_step: int
+    until_step: int
+    worth: float = Field(description="For each unit of cost, in what the acquisition counts.")
+    mean: float | None = Field(description="Where it is expected to end, in the objective's units.")
+    sd: float | None
+
+
+class RankingOut(BaseModel):
+    policy: str
+    acquisition: str
+    model: str
+    runs: int
+    observations: int
+    items: list[RankedOut] = Field(description="The worthiest first.")
 
 
 class RegretOut(BaseModel):

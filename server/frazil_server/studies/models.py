@@ -8,7 +8,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Double, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -34,7 +34,8 @@ class Study(Base):
 
     `definition` holds what cannot change (space, objective, metrics, resource, seed). `data_version` grows whenever a
     policy could learn something new; `version` whenever a user edits the study. `steps_used` counts steps reported plus
-    steps granted and not yet reported; `started` the trials ever handed to a worker.
+    steps granted and not yet reported; `started` the trials ever handed to a worker. `best` is the last of the study's
+    improvements, by trial `best_trial`.
     """
 
     __tablename__ = "studies"
@@ -65,6 +66,8 @@ class Study(Base):
     started: Mapped[int] = mapped_column(server_default=text("0"))
     steps_used: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    best: Mapped[float | None] = mapped_column(Double)
+    best_trial: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
 

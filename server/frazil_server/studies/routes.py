@@ -37,12 +37,13 @@ def _etag(study: dict[str, Any]) -> dict[str, str]:
 
 
 @router.post("", status_code=201, response_model=StudyOut, responses={200: {"model": StudyOut}})
-async def create_study(body: StudyIn, connection: Connection, once: MaybeOnce) -> Response:
+async def create_study(body: StudyIn, request: Request, connection: Connection, once: MaybeOnce) -> Response:
     """Creates a study; with `if_exists: load`, an equal one of that name is answered with 200 instead."""
     if once is not None:
         await once.replay(connection)
     blueprint = await run_in_threadpool(service.Blueprint, body)
     study, new = await service.create(connection, blueprint, load=body.if_exists == "load")
+    after_commit(request, lambda: services(request).announcer.touch(study["id"]))
     return await reply(connection, once, study, 201 if new else 200)
 
 

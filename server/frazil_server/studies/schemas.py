@@ -100,7 +100,11 @@ class StudyIn(Strict):
     outcome_constraints: Annotated[list[Statement], Field(max_length=32)] = Field(
         [], description='What outcomes must satisfy, such as "latency_ms <= 50".'
     )
-    cost: Cost | None = Field(None, description="The metric that says what a trial costs, or the price of a step.")
+    cost: Cost | None = Field(
+        None,
+        description="The metric that says what a trial costs, or the price of a step; or `elapsed`: the seconds that "
+        "come with reports.",
+    )
     related: Related | None = Field(
         None,
         description="Earlier studies to learn from: names, ids; or `equal`, those of the project with equal spaces.",
@@ -132,6 +136,11 @@ class RelatedOut(BaseModel):
     studies: list[RelatedStudy]
 
 
+class BestSeen(BaseModel):
+    number: int
+    value: float
+
+
 class StudyOut(BaseModel):
     id: UUID
     name: str
@@ -155,6 +164,7 @@ class StudyOut(BaseModel):
     trials: int
     started: int = Field(description="Trials ever handed to a worker.")
     steps_used: int = Field(description="Steps reported, and steps granted and not yet reported.")
+    best: BestSeen | None = Field(description="The best value so far; see `progress` for how it came about.")
     version: int
     data_version: int
     created_at: datetime

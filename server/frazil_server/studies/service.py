@@ -282,6 +282,7 @@ def view(row: Row[Any]) -> dict[str, Any]:
         "trials": sum(counts.values()),
         "started": row.started,
         "steps_used": row.steps_used,
+        "best": None if row.best is None else {"number": row.best_trial, "value": row.best},
         "version": row.version,
         "data_version": row.data_version,
         "created_at": row.created_at,

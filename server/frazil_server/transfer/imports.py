@@ -297,5 +297,5 @@ async def _store(ledger: Ledger, chunk: Sequence[Taken]) -> None:
     await ledger.flush()
     rows = [{"id": trial.id, "excluded": line.excluded, "created_at": line.created_at} for trial, line in chunk]
     await ledger.connection.execute(_KEEP, {"rows": to_json(rows).decode()})
-    await ledger.score([trial.id for trial, _ in chunk])
+    await ledger.score([trial.id for trial, _ in chunk], added=True)
     ledger.trials.clear()

@@ -25,6 +25,7 @@ from ..suggestions.models import Suggestion
 from . import rules
 from .ledger import Ledger
 from .models import Trial
+from .progress import retrace
 from .records import Point, TrialRecord
 from .schemas import Estimate, TrialIn, TrialPatch
 from .views import get
@@ -59,7 +60,8 @@ async def add(
     await _refuse_taken(ledger, added)
     ledger.study.learned()
     await ledger.flush()
-    await ledger.score([trial.id for trial in added if trial.finished])
+    await ledger.score([trial.id for trial in added if trial.finished], added=True)
+    await ledger.flush()
     return [{"id": t.id, "number": t.number, "state": t.state, "study_state": ledger.study.state} for t in added]
 
 
@@ -167,6 +169,9 @@ async def correct(connection: AsyncConnection, trial_id: uuid.UUID, patch: Trial
             insert(Event).values(study_id=study_id, trial_number=trial.number, kind="trial.corrected", data=data)
         )
     await ledger.flush()
+    if patch.values is not None or patch.excluded is not None:
+        await retrace(ledger, trial.number)
+        await ledger.flush()
     return await get(connection, trial_id)
 
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import text
+from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from frazil_tuner.errors import Refused
-from frazil_tuner.history import TrialState
 
 from .. import wire
 from ..database import Connection
 from ..names import Name
 from ..pages import PageSize, PageToken, read_token, write_token
 from ..studies.routes import StudyId
+from . import samples
+from .filters import Filter, read_filter
 from .ledger import Ledger
+from .models import Trial
 from .records import StudyRecord
 from .views import require_declared
 
@@ -34,9 +37,7 @@ MaxPoints = Annotated[
 # 0 … n - 1.
 _PAGE = text(
     """WITH page AS (
-        SELECT id, number, state FROM trials
-        WHERE study_id = :study AND number > :after AND (CAST(:state AS text) IS NULL OR state = :state)
-        ORDER BY number LIMIT :count)
+        SELECT id, number, state FROM trials WHERE id = ANY(CAST(:ids AS uuid[])))
     SELECT page.id, page.number, page.state, curve.steps, curve.points
     FROM page CROSS JOIN LATERAL (
         SELECT array_agg(step ORDER BY step) AS steps, array_agg(value ORDER BY step) AS points
@@ -75,35 +76,42 @@ class CurveList(BaseModel):
     metric: str
     items: list[SampledCurve] = Field(description="A curve for each trial, empty where nothing was measured.")
     next_page_token: str | None
-    total: int
+    total: int | None = Field(description="How many there are, where that is kept: of all, and of states.")
 
 
 @router.get("/{study}/curves", response_model=CurveList)
 async def list_curves(
     study_id: StudyId,
     connection: Connection,
+    chosen: Annotated[Filter, Depends(read_filter)],
     *,
     metric: Annotated[Name | None, Query(description="The objective, unless given.")] = None,
     max_points: MaxPoints = 100,
-    state: TrialState | None = None,
+    sample: Annotated[
+        int | None, Query(ge=1, le=5_000, description="So many curves instead of a page: the best, and others evenly.")
+    ] = None,
     page_size: PageSize = 100,
     page_token: PageToken = None,
 ) -> Response:
-    """The curves of a page of trials, in the order of their numbers, thinned out to what can be drawn."""
+    """The curves of a page of trials, or of a sample, in the order of their numbers, thinned out to be drawn."""
     study = (await Ledger.open(connection, study_id, lock=False)).study
     metric = metric or study.metric
     await _require_known(connection, study, metric)
-    after = -1 if page_token is None else read_token(page_token, (int,))[0]
-    items = await _curves(
-        connection, study=study_id, metric=metric, most=max_points, state=state, after=after, count=page_size + 1
-    )
-    page, more = items[:page_size], len(items) > page_size
+    page: Sequence[Row[Any]]
+    if sample is not None:
+        page, more = await samples.drawn(connection, study, chosen, sample), False
+    else:
+        after = -1 if page_token is None else read_token(page_token, (int,))[0]
+        query = select(Trial.id, Trial.number).where(chosen.clause(study), Trial.number > after)
+        found: Any = (await connection.execute(query.order_by(Trial.number).limit(page_size + 1))).all()
+        page, more = found[:page_size], len(found) > page_size
+    ids = [row.id for row in page]
     return wire.Json(
         {
             "metric": metric,
-            "items": page,
-            "next_page_token": write_token([page[-1]["number"]]) if more else None,
-            "total": sum(study.counts.values()) if state is None else study.counts[state],
+            "items": await _curves(connection, metric=metric, most=max_points, ids=ids),
+            "next_page_token": write_token([page[-1].number]) if more else None,
+            "total": chosen.count(study),
         }
     )
 

@@ -22,6 +22,7 @@ from frazil_tuner.history import TrialState
 from ..database import fetch
 from ..errors import NotFound
 from ..studies.definitions import complete
+from .progress import note
 from .records import Happening, Point, StudyRecord, TrialRecord
 
 # What a flush writes back, by type. Of these only the last group is indexed or read by policies.
@@ -87,12 +88,13 @@ WHERE t.checkpoint_uri <> told.uri OR t.state IN ('PRUNED', 'FAILED', 'INFEASIBL
 ORDER BY told.id"""
 
 _STUDY = """SELECT id, name, state, definition, policy, budget, version, data_version, next_number, queued, running,
-    paused, completed, pruned, failed, infeasible, started, steps_used, started_at FROM studies WHERE id = %(study)s"""
+    paused, completed, pruned, failed, infeasible, started, steps_used, started_at, best,
+    best_trial FROM studies WHERE id = %(study)s"""
 _LOCK_STUDY = _STUDY + " FOR NO KEY UPDATE"
 _UPDATE_STUDY = """UPDATE studies SET state = %(state)s, data_version = %(data_version)s, next_number = %(next_number)s,
     queued = %(queued)s, running = %(running)s, paused = %(paused)s, completed = %(completed)s, pruned = %(pruned)s,
     failed = %(failed)s, infeasible = %(infeasible)s, started = %(started)s, steps_used = %(steps_used)s,
-    started_at = %(started_at)s, updated_at = now() WHERE id = %(id)s"""
+    started_at = %(started_at)s, best = %(best)s, best_trial = %(best_trial)s, updated_at = now() WHERE id = %(id)s"""
 _LOCK_TRIALS = f"{_SELECT} WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE"
 _LOCK_NUMBERS = f"{_SELECT} WHERE study_id = %(study)s AND number = ANY(%(numbers)s) ORDER BY id FOR UPDATE"
 _LOCK_RUNNING = f"""{_SELECT} WHERE study_id = %(study)s AND state = 'RUNNING'
@@ -118,14 +120,14 @@ _SCORE = """UPDATE trials t SET objective = CASE
       ELSE
         (SELECT max(value) FROM measurements
          WHERE trial_id = t.id AND metric = %(metric)s AND value > '-Infinity' AND value < 'Infinity')
-    END WHERE t.id = ANY(%(ids)s)"""
+    END WHERE t.id = ANY(%(ids)s) RETURNING id, number, objective, last_step, finished_at, excluded"""
 
 
 def study_record(row: Any) -> StudyRecord:
     counts = {state: getattr(row, state.lower()) for state in TrialState}
     return StudyRecord(
         row.id, row.name, row.state, complete(row.definition), row.policy, row.budget, row.version, row.data_version,
-        row.next_number, counts, row.started, row.steps_used, row.started_at,
+        row.next_number, counts, row.started, row.steps_used, row.started_at, row.best, row.best_trial,
     )  # fmt: skip
 
 
@@ -271,10 +273,13 @@ class Ledger:
             for trial in self.trials.values():
                 trial.obsolete.clear()
 
-    async def score(self, ids: Collection[uuid.UUID]) -> None:
-        """Computes the trials' objective values anew from what was told and measured."""
+    async def score(self, ids: Collection[uuid.UUID], *, added: bool = False) -> None:
+        """Computes the trials' objective values anew from what was told and measured; `added` are trials that came
+        finished.
+        """
         objective = self.study.definition["objectives"][0]
-        await fetch(self.connection, _SCORE, dict(objective) | {"ids": list(ids)})
+        rows = await fetch(self.connection, _SCORE, dict(objective) | {"ids": list(ids)})
+        await note(self, rows, added=added)
 
     async def _write_study(self) -> None:
         study = self.study
@@ -282,6 +287,7 @@ class Ledger:
         parameters = counts | {
             "id": study.id, "state": study.state, "data_version": study.data_version, "next_number": study.next_number,
             "started": study.started, "steps_used": study.steps_used, "started_at": study.started_at,
+            "best": study.best, "best_trial": study.best_trial,
         }  # fmt: skip
         await fetch(self.connection, _UPDATE_STUDY, parameters)
 

@@ -129,3 +129,21 @@ class ObsoleteCheckpoint(Base):
     study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
     trial_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("trials.id", ondelete="CASCADE"))
     uri: Mapped[str] = mapped_column(Text)
+
+
+class Improvement(Base):
+    """A value that was better than every one before it in its study: when it was seen, and what had been spent then.
+
+    `trials` and `steps` are those of the whole study up to that moment.
+    """
+
+    __tablename__ = "improvements"
+    __table_args__ = (Index("ix_improvements_study_id_id", "study_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    trial_number: Mapped[int]
+    value: Mapped[float] = mapped_column(Double)
+    trials: Mapped[int]
+    steps: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

@@ -16,7 +16,7 @@ from .states import FINISHED, check
 @dataclass(slots=True)
 class StudyRecord:
     """A locked study. `definition` is its complete document; `counts` holds the number of trials in each state, kept
-    by `TrialRecord.move`.
+    by `TrialRecord.move`; `best` is the best value so far, seen of trial `best_trial`.
     """
 
     id: uuid.UUID
@@ -32,6 +32,8 @@ class StudyRecord:
     started: int
     steps_used: int
     started_at: datetime | None
+    best: float | None = None
+    best_trial: int | None = None
 
     @property
     def metric(self) -> str:

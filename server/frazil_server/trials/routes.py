@@ -6,7 +6,7 @@ import secrets
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from frazil_tuner.history import TrialState
 
@@ -17,8 +17,10 @@ from ..names import Name
 from ..pages import PageSize, PageToken
 from ..services import services
 from ..studies.routes import StudyId
-from . import changes, rules, views
+from . import changes, rules, samples, views
 from .commands import Ask, Heartbeat, OfTrial, Pause, Release, Report, Tell
+from .filters import Filter, read_filter
+from .ledger import Ledger
 from .schemas import (
     AddedTrials,
     AskIn,
@@ -26,6 +28,7 @@ from .schemas import (
     CheckpointIn,
     HeartbeatIn,
     PauseIn,
+    Progress,
     ReleaseIn,
     ReportIn,
     ReportOut,
@@ -34,6 +37,7 @@ from .schemas import (
     TrialList,
     TrialOut,
     TrialPatch,
+    TrialSample,
     TrialsIn,
     TrialStateOut,
 )
@@ -147,8 +151,8 @@ async def add_trials(
 async def list_trials(
     study_id: StudyId,
     connection: Connection,
-    state: TrialState | None = None,
-    order_by: Annotated[str, Query(description="number, -number, objective or -objective")] = "number",
+    chosen: Annotated[Filter, Depends(read_filter)],
+    order_by: Annotated[str, Query(description=views.ORDERS)] = "number",
     fields: Annotated[str | None, Query(description="Names of fields, separated by commas.")] = None,
     page_size: PageSize = 100,
     page_token: PageToken = None,
@@ -156,14 +160,41 @@ async def list_trials(
     """A page of trials. By objective, only trials that have a finite one are listed."""
     page = await views.list_page(
         connection,
-        study_id,
-        state=state,
+        (await Ledger.open(connection, study_id, lock=False)).study,
+        filter=chosen,
         order_by=order_by,
         fields=None if fields is None else [name.strip() for name in fields.split(",")],
         page_size=page_size,
         page_token=page_token,
     )
     return wire.Json(page)
+
+
+@router.get("/studies/{study}/trials:sample", response_model=TrialSample)
+async def sample_trials(
+    study_id: StudyId,
+    connection: Connection,
+    chosen: Annotated[Filter, Depends(read_filter)],
+    count: Annotated[int, Query(ge=1, le=5_000, description="Trials at most.")] = 500,
+) -> Response:
+    """Some trials, to be drawn: the best ones, and others evenly spaced by number; in columns, as they are plotted."""
+    study = (await Ledger.open(connection, study_id, lock=False)).study
+    return wire.Json(await samples.sample(connection, study, chosen, count))
+
+
+@router.get("/studies/{study}/progress", response_model=Progress)
+async def get_progress(
+    study_id: StudyId,
+    connection: Connection,
+    most: Annotated[int, Query(ge=2, le=10_000, description="Improvements at most: the first, and the latest.")] = 500,
+) -> Response:
+    """The best value over time: every improvement, with the trials, steps and seconds it came after.
+
+    Of a study with several objectives, or with rankings, there is none. Values out of `outcome_constraints` do not
+    count; nor, where more of the resource means training again, those of less than all of it.
+    """
+    study = (await Ledger.open(connection, study_id, lock=False)).study
+    return wire.Json(await samples.progress(connection, study, most))
 
 
 @router.get("/trials/{trial}", response_model=TrialOut)

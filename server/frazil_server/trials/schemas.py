@@ -221,7 +221,40 @@ class TrialOut(BaseModel):
 class TrialList(BaseModel):
     items: list[dict[str, Any]] = Field(description="Trials, or the asked-for fields of them; never curves.")
     next_page_token: str | None
-    total: int
+    total: int | None = Field(description="How many there are, where that is kept: of all, and of states.")
+
+
+class TrialSample(BaseModel):
+    """Columns of equal length, in the order of the numbers."""
+
+    metric: str
+    matched: int = Field(description="How many trials the filter lets through; the sample may hold fewer.")
+    number: list[int]
+    id: list[UUID]
+    state: list[State]
+    objective: list[MetricValue | None]
+    last_step: list[int]
+    tags: list[list[str]]
+    params: dict[str, list[Any]] = Field(description="By parameter; null where a trial has none.")
+    values: dict[str, list[MetricValue | None]] = Field(description="By deciding metric: what was told, or seen last.")
+
+
+class ImprovementOut(BaseModel):
+    number: int
+    value: float
+    trials: int = Field(description="Trials begun by then.")
+    steps: int = Field(description="Steps spent by then, over all trials.")
+    seconds: float = Field(description="Since the first trial started.")
+    at: datetime
+
+
+class Progress(BaseModel):
+    metric: str
+    direction: Literal["minimize", "maximize"]
+    items: list[ImprovementOut]
+    trials: int = Field(description="What has been spent up to now.")
+    steps: int
+    seconds: float
 
 
 class AddedTrials(BaseModel):

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, literal, select, tuple_
+from sqlalchemy import Row, Select, func, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from frazil_tuner.errors import Problem, Refused
-from frazil_tuner.history import TrialState
 
 from .. import wire
 from ..errors import NotFound
-from ..pages import read_token, write_token
+from ..pages import read_token, unreadable, write_token
 from ..studies.definitions import complete, declared_metrics
 from ..studies.models import Study
+from .filters import FINITE, Filter, parameter
 from .models import Measurement, Trial
+from .records import StudyRecord
 
 _COLUMNS = (
     Trial.id, Trial.study_id, Trial.number, Trial.state, Trial.params, Trial.values, Trial.gradients, Trial.objective,
@@ -27,22 +31,90 @@ _COLUMNS = (
 )  # fmt: skip
 _TRIALS = select(*_COLUMNS)
 
-_FINITE = and_(Trial.objective > -float("inf"), Trial.objective < float("inf"), ~Trial.excluded)
-
-ORDERS: dict[str, tuple[Any, bool]] = {
-    "number": (None, False),
-    "-number": (None, True),
-    "objective": (Trial.objective, False),
-    "-objective": (Trial.objective, True),
+_SORTABLE: dict[str, Any] = {
+    "last_step": Trial.last_step,
+    "state": Trial.state,
+    "cost": Trial.cost,
+    "worker": Trial.worker,
+    "created_at": Trial.created_at,
+    "started_at": Trial.started_at,
+    "finished_at": Trial.finished_at,
 }
-"""`order_by`: the column before the number, and whether it descends. By objective, only trials that have one are
-listed.
-"""
+"""Columns that trials can be ordered by, beside number, objective and parameters."""
+
+ORDERS = f"number, objective, {', '.join(_SORTABLE)} or params.NAME; with - in front from the largest down"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """By `key`, then by number; `finite` lists only trials that have an objective.
+
+    Other keys than the objective are compared as JSON: null first, then texts, then numbers.
+    """
+
+    key: Any
+    descending: bool
+    finite: bool = False
+
+    @classmethod
+    def read(cls, text: str, study: StudyRecord) -> Order:
+        """Raises `Refused` for an order that there is not."""
+        name, descending = text.removeprefix("-"), text.startswith("-")
+        if name == "number":
+            return cls(None, descending)
+        if name == "objective":
+            return cls(Trial.objective, descending, finite=True)
+        if name.startswith("params."):
+            return cls(_comparable(parameter(study, name.removeprefix("params."), "/query/order_by")), descending)
+        if name in _SORTABLE:
+            return cls(_comparable(func.to_jsonb(_SORTABLE[name])), descending)
+        problem = Problem("/query/order_by", ORDERS)
+        raise Refused(f"Trials cannot be ordered by {text[:64]!r}.", code="invalid", problems=(problem,))
+
+    def apply(self, query: Select[Any]) -> Select[Any]:
+        keys = [Trial.number] if self.key is None else [self.key, Trial.number]
+        if self.finite:
+            query = query.where(FINITE)
+        query = query.order_by(*(key.desc() if self.descending else key for key in keys))
+        return query if self.key is None else query.add_columns(self.key.label("place"))
+
+    def after(self, query: Select[Any], page_token: str | None) -> Select[Any]:
+        """Only what follows the row that the token names."""
+        if page_token is None:
+            return query
+        if self.key is None:
+            (number,) = read_token(page_token, (int,))
+            return query.where(Trial.number < number if self.descending else Trial.number > number)
+        if self.finite:
+            value, number = read_token(page_token, (float, int))
+            last = tuple_(literal(value), literal(number))
+        else:
+            value, number = read_token(page_token, (str, int))
+            last = tuple_(literal(_from_json(value), JSONB), literal(number))
+        place = tuple_(self.key, Trial.number)
+        return query.where(place < last if self.descending else place > last)
+
+    def token(self, row: Row[Any]) -> str:
+        if self.key is None:
+            return write_token([row.number])
+        return write_token([float(row.objective) if self.finite else json.dumps(row.place), row.number])
+
+
+def _comparable(value: Any) -> Any:
+    return func.coalesce(value, literal(None, JSONB))
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise unreadable() from None
 
 
 def view(row: Row[Any]) -> dict[str, Any]:
     """A trial as it travels, without its lease's token."""
     fields = dict(row._mapping)
+    fields.pop("place", None)
     uri, step = fields.pop("checkpoint_uri"), fields.pop("checkpoint_step")
     fields["checkpoint"] = None if uri is None else {"uri": uri, "step": step}
     fields["objective"] = None if row.objective is None else wire.number(row.objective)
@@ -59,28 +131,24 @@ async def get(connection: AsyncConnection, trial_id: uuid.UUID) -> dict[str, Any
 
 async def list_page(
     connection: AsyncConnection,
-    study_id: uuid.UUID,
+    study: StudyRecord,
     *,
-    state: TrialState | None,
+    filter: Filter,
     order_by: str,
     fields: Collection[str] | None,
     page_size: int,
     page_token: str | None,
 ) -> dict[str, Any]:
-    """A page of a study's trials, with the kept total. Raises `Refused` for unknown fields and orders."""
+    """A page of a study's trials. Raises `Refused` for unknown fields, orders and parameters."""
     _check_fields(fields)
-    column, descending = _order(order_by)
-    query = _TRIALS.where(Trial.study_id == study_id).limit(page_size + 1)
-    if state is not None:
-        query = query.where(Trial.state == str(state))
-    query = _after(_sorted(query, column, descending), column, descending, page_token)
+    order = Order.read(order_by, study)
+    query = order.after(order.apply(_TRIALS.where(filter.clause(study)).limit(page_size + 1)), page_token)
     rows = (await connection.execute(query)).all()
     page = rows[:page_size]
-    more = len(rows) > page_size
     return {
         "items": [_only(view(row), fields) for row in page],
-        "next_page_token": write_token(_position(page[-1], column)) if more else None,
-        "total": await _total(connection, study_id, state),
+        "next_page_token": order.token(page[-1]) if len(rows) > page_size else None,
+        "total": filter.count(study),
     }
 
 
@@ -94,44 +162,8 @@ def _check_fields(fields: Collection[str] | None) -> None:
 _FIELDS = ({column.key for column in _COLUMNS} - {"checkpoint_uri", "checkpoint_step"}) | {"checkpoint"}
 
 
-def _order(order_by: str) -> tuple[Any, bool]:
-    if order_by not in ORDERS:
-        problem = Problem("/query/order_by", f"one of {', '.join(ORDERS)}")
-        raise Refused(f"Trials cannot be ordered by {order_by!r}.", code="invalid", problems=(problem,))
-    return ORDERS[order_by]
-
-
-def _sorted(query: Select[Any], column: Any, descending: bool) -> Select[Any]:
-    keys = [Trial.number] if column is None else [column, Trial.number]
-    if column is not None:
-        query = query.where(_FINITE)
-    return query.order_by(*(key.desc() if descending else key for key in keys))
-
-
-def _after(query: Select[Any], column: Any, descending: bool, page_token: str | None) -> Select[Any]:
-    if page_token is None:
-        return query
-    if column is None:
-        (number,) = read_token(page_token, (int,))
-        return query.where(Trial.number < number if descending else Trial.number > number)
-    value, number = read_token(page_token, (float, int))
-    place, last = tuple_(column, Trial.number), tuple_(literal(value), literal(number))
-    return query.where(place < last if descending else place > last)
-
-
-def _position(row: Row[Any], column: Any) -> list[Any]:
-    return [row.number] if column is None else [float(row.objective), row.number]
-
-
 def _only(trial: dict[str, Any], fields: Collection[str] | None) -> dict[str, Any]:
     return trial if fields is None else {name: trial[name] for name in trial if name in fields}
-
-
-async def _total(connection: AsyncConnection, study_id: uuid.UUID, state: TrialState | None) -> int:
-    states = [state] if state else list(TrialState)
-    columns = [getattr(Study, s.lower()) for s in states]
-    counts = (await connection.execute(select(*columns).where(Study.id == study_id))).one()
-    return sum(counts)
 
 
 async def best(connection: AsyncConnection, study_id: uuid.UUID, direction: str) -> dict[str, Any] | None:
@@ -139,7 +171,7 @@ async def best(connection: AsyncConnection, study_id: uuid.UUID, direction: str)
     order = (
         (Trial.objective, Trial.number) if direction == "minimize" else (Trial.objective.desc(), Trial.number.desc())
     )
-    query = _TRIALS.where(Trial.study_id == study_id, _FINITE).order_by(*order).limit(1)
+    query = _TRIALS.where(Trial.study_id == study_id, FINITE).order_by(*order).limit(1)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else view(row)
 

@@ -1,5 +1,5 @@
-"""What a study has taught, for people: trade-offs, importances, predictions, advice and regret. Pure functions of a
-study with JSON-able answers. Importing this imports no torch.
+"""What a study has taught, for people: trade-offs, importances, predictions, advice, regret, and what to do next. Pure
+functions of a study with JSON-able answers. Importing this imports no torch.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from .extrapolation import extrapolation
 from .importances import METHODS, importances
 from .pareto import pareto
 from .predictions import calibration, predictions, slices
+from .ranking import ranking
 from .regret import regret
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "importances",
     "pareto",
     "predictions",
+    "ranking",
     "regret",
     "slices",
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +47,7 @@ def extrapolation(study: Study, number: int, points: int = 100, metric: str | No
     curve = trial.curves.get(objective.metric, ())
     reached = min(max(curve[-1][0] if curve else 1, 1), curves.max_step)
     steps = np.unique(np.linspace(reached, curves.max_step, points).round().astype(np.int64))
-    expected = _expected(study, curves, index, steps, objective.sign)
+    expected = _expected(curves, index, steps, objective.sign)
     return {"trial": number, "metric": objective.metric, "model": MODEL, "steps": steps.tolist(), **expected}
 
 
@@ -72,10 +75,10 @@ def _find(trials: list[Trial], number: int) -> tuple[int, Trial]:
     raise Refused(detail, code="trial_unknown", problems=(Problem("/trial", detail),))
 
 
-def _expected(study: Study, curves: Curves, index: int, steps: Any, sign: float) -> dict[str, Any]:
+def _expected(curves: Curves, index: int, steps: Any, sign: float) -> dict[str, Any]:
     from ..curves import Where
 
-    belief = _belief(study, curves)
+    belief = belief_of(curves)
     where = Where(np.repeat(curves.x[index : index + 1], len(steps), axis=0), np.full(len(steps), index), steps)
     found = belief.at(where)
     flipped = {q: q if sign > 0 else 1 - q for q in QUANTILES}  # the best scores are the smallest losses
@@ -89,12 +92,25 @@ def _plain(values: Floats) -> list[float]:
     return [float(value) for value in values]
 
 
-def _belief(study: Study, curves: Curves) -> CurveBelief:
-    """Raises Conflict (code fit_failed) where no model can be fitted."""
+_fitted: OrderedDict[bytes, CurveBelief] = OrderedDict()
+_KEPT = 4
+"""Beliefs that a process remembers: who looks at one curve soon looks at another, and a fit takes seconds."""
+
+
+def belief_of(curves: Curves) -> CurveBelief:
+    """What the model that people are shown believes of curves. Raises Conflict (code fit_failed) where none can be
+    fitted.
+    """
     from ..curves import CURVE_MODELS
     from ..surrogates import FitFailed
 
-    try:
-        return CURVE_MODELS[MODEL].fit(curves)
-    except FitFailed as failure:
-        raise Conflict(f"no model can be fitted at present: {failure}", code="fit_failed") from failure
+    key = hashlib.sha256(pickle.dumps(curves)).digest()
+    if key not in _fitted:
+        try:
+            _fitted[key] = CURVE_MODELS[MODEL].fit(curves)
+        except FitFailed as failure:
+            raise Conflict(f"no model can be fitted at present: {failure}", code="fit_failed") from failure
+        if len(_fitted) > _KEPT:
+            _fitted.popitem(last=False)
+    _fitted.move_to_end(key)
+    return _fitted[key]

@@ -13,6 +13,7 @@ from ..policies.modelling import finished, observe
 from ..policies.readings import read
 from ..space.fields import shown
 from .asking import modelled, part_of, quantity_of, require_trials
+from .foretold import as_foretold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +30,9 @@ LEAST_TRIALS = 10
 MODEL_UP_TO = 300
 """Finished trials up to which the model is asked by default: it makes most of few, and beyond it is a local one."""
 
+MODEL_WITHIN = 50
+"""Parameters up to which the model is asked by default."""
+
 MOST_FOREST = 300
 """Trials that a forest is grown on, evenly over time: at 1 000 it takes half a minute."""
 
@@ -41,9 +45,10 @@ Answer = dict[str, Any]
 def importances(study: Study, method: str = "auto", metric: str | None = None) -> Answer:
     """The share of each parameter that can vary, together 1 (or all 0 where nothing makes a difference).
 
-    {"method", "because", "metric", "observations", "importances": {parameter: share}}, and for `sobol` also
+    {"method", "because", "metric", "observations", "foretold", "importances": {parameter: share}}, and for `sobol` also
     "first_order" and "total" indices and "interactions", their difference. Without a metric it is the first objective;
-    `ped_anova` then judges trials as a whole, by all objectives and constraints.
+    `ped_anova` then judges trials as a whole, by all objectives and constraints. Runs that were frozen half-way count
+    with where they are believed to end: `foretold` says how many.
 
     Raises Refused (code method_unknown, metric_unknown) and Conflict (code too_few_trials, fit_failed).
     """
@@ -51,16 +56,19 @@ def importances(study: Study, method: str = "auto", metric: str | None = None) -
         detail = f"unknown method {shown(method)}; known are auto, {', '.join(METHODS)}"
         raise Refused(detail, code="method_unknown", problems=(Problem("/method", detail),))
     quantity = quantity_of(study, metric)
+    study, foretold = as_foretold(study)
     require_trials(study, LEAST_TRIALS, "importances")
     name, because = (method, "named by the user") if method != "auto" else _choice(study, metric)
     found = METHODS[name](study, quantity, metric is None)
-    return {"method": name, "because": because, "metric": quantity.metric, **found}
+    return {"method": name, "because": because, "metric": quantity.metric, "foretold": foretold, **found}
 
 
 def _choice(study: Study, metric: str | None) -> tuple[str, str]:
     """The method that suits a study, and why."""
     if metric is None and (len(study.objectives) > 1 or study.definition.outcome_constraints):
         return "ped_anova", "trials are judged by more than one metric, and it needs only their order"
+    if len(study.space.parameters) > MODEL_WITHIN:
+        return "ped_anova", f"a model of more than {MODEL_WITHIN} parameters takes minutes to be asked about each"
     if len(finished(study)) > MODEL_UP_TO:
         return "ped_anova", f"more than {MODEL_UP_TO} trials show their densities well"
     return "sobol", f"a model makes the most of up to {MODEL_UP_TO} trials"

@@ -17,6 +17,7 @@ from ..policies.modelling import finished, model, observe
 from ..space.fields import pointer, shown
 from ..space.kinds.computed import Computed
 from .asking import modelled, part_of, quantity_of, require_trials
+from .foretold import as_foretold
 
 if TYPE_CHECKING:
     from ..history import Params, Study, Trial
@@ -43,14 +44,16 @@ Answer = dict[str, Any]
 def predictions(study: Study, points: Sequence[object]) -> Answer:
     """Mean and deviation of every modelled metric at given points, in its units and direction.
 
-    {"points": [...], "metrics": {metric: {"mean": [...], "sd": [...], "surrogate": ...}}, "feasible": [...]}: the last
-    is the probability of meeting all outcome constraints, None where there are none.
+    {"points": [...], "metrics": {metric: {"mean": [...], "sd": [...], "surrogate": ...}}, "feasible": [...],
+    "foretold": n}: `feasible` is the probability of meeting all outcome constraints, None where there are none; n of
+    the trials behind it are runs frozen half-way, which count with where they are believed to end.
 
     Raises Refused with pointers ("/points/3/lr") for points that don't fit the space, and Conflict if there is no model
     yet.
     """
     checked = _checked(study.space, points)
-    return {"points": checked, **_believed(study, modelled(study, "predictions"), checked)}
+    study, foretold = as_foretold(study)
+    return {"points": checked, "foretold": foretold, **_believed(study, modelled(study, "predictions"), checked)}
 
 
 def slices(
@@ -58,8 +61,9 @@ def slices(
 ) -> Answer:
     """The predictions along one or two parameters through a base point, the best trial's where none is given.
 
-    {"base", "axes": [{"name", "values"}], "points", "metrics", "feasible"}: flat lists, the last axis fastest. What a
-    value switches on stands at its centre; a point that the space's constraints forbid is predicted like any other.
+    {"base", "axes": [{"name", "values"}], "points", "metrics", "feasible", "foretold"}: flat lists, the last axis
+    fastest. What a value switches on stands at its centre; a point that the space's constraints forbid is predicted
+    like any other.
 
     Raises Refused (code slice_invalid) with a pointer, and Conflict if there is no model yet.
     """
@@ -68,9 +72,10 @@ def slices(
     whole = study.space.with_parts(centre)
     axes = [_axis(study.space, name, whole, resolution) for name in parameters]
     points = [_moved(study.space, whole, zip(parameters, values, strict=True)) for values in itertools.product(*axes)]
+    study, foretold = as_foretold(study)
     answer = _believed(study, modelled(study, "predictions"), points)
     named = [{"name": name, "values": list(values)} for name, values in zip(parameters, axes, strict=True)]
-    return {"base": dict(centre), "axes": named, "points": points, **answer}
+    return {"base": dict(centre), "axes": named, "points": points, "foretold": foretold, **answer}
 
 
 def calibration(study: Study, metric: str | None = None) -> Answer:

@@ -78,7 +78,7 @@ class FreezeThaw:
         runs = Runs.of(study, rng)
         if not len(runs.seen):
             return self._begin(study, count, seed)
-        desk = _Desk(self, outlook_of(runs, self.model), domain_of(study, seed))
+        desk = Desk(self, outlook_of(runs, self.model), domain_of(study, seed))
         return desk.suggest(count, rng)
 
     def decide(self, study: Study, trial: Trial) -> Decision:
@@ -91,7 +91,7 @@ class FreezeThaw:
             until = self.granted(study.resource, np.array([trial.last_step]))
             return Continue(int(until[0]), "nothing to compare with yet")
         outlook = outlook_of(runs, self.model, settled=True)
-        return _Desk(self, outlook, domain_of(study, int(rng.integers(2**31)))).judge(trial, rng)
+        return Desk(self, outlook, domain_of(study, int(rng.integers(2**31)))).judge(trial, rng)
 
     def recommend(self, study: Study) -> Recommendation | None:
         """The run that is believed to end best, of those of which something was seen, feasible ones before others."""
@@ -132,7 +132,7 @@ class FreezeThaw:
 
 
 @dataclass
-class _Desk:
+class Desk:
     """One moment: the outlook, what may be begun, and the choice between that and what waits."""
 
     policy: FreezeThaw
@@ -144,11 +144,11 @@ class _Desk:
         fit, outlook = self.outlook.fit, self.outlook.given(runs.pending())
         frozen, suggestions = runs.frozen, list[Suggestion]()
         while len(suggestions) < count:
-            offer = self._offer(OFFERED)
-            candidates = self._candidates(frozen, offer.rows)
+            offer = self.offer(OFFERED)
+            candidates = self.candidates(frozen, offer.rows)
             if not len(candidates.last):
                 break
-            worth = self._worth(outlook, candidates, rng)
+            worth = self.worth(outlook, candidates, rng)
             best = _largest(worth, rng)
             why = self._why(float(worth[best]), fit)
             suggestion = self._suggestion(candidates, best, offer, len(frozen), why)
@@ -165,18 +165,18 @@ class _Desk:
         """Whether a run goes on: it does unless another thing to do is worth more, with what changing to it costs."""
         runs, i = self.outlook.runs, self.outlook.runs.index[trial.number]
         outlook = self.outlook.given(runs.pending(besides=trial.number))
-        candidates = self._candidates(np.append(i, runs.frozen), self._offer(OFFERED_AGAINST_A_RUN).rows, free=1)
-        worth = self._worth(outlook, candidates, rng)
+        candidates = self.candidates(np.append(i, runs.frozen), self.offer(OFFERED_AGAINST_A_RUN).rows, free=1)
+        worth = self.worth(outlook, candidates, rng)
         best = int(np.argmax(worth))
         if best == 0:
             return Continue(int(candidates.granted[0]), f"worth {worth[0]:.3g} a step, more than any other")
         other = f"trial {runs.trials[candidates.owner[best]].number}" if candidates.owner[best] >= 0 else "a new one"
         return Pause(f"{other} is worth {worth[best]:.3g} a step, this one {worth[0]:.3g}")
 
-    def _offer(self, most: int) -> Offer:
+    def offer(self, most: int) -> Offer:
         return self.domain.offer(self.outlook.standing.leaders(SEEDS), most)
 
-    def _candidates(self, runs: Integers, fresh: Floats, free: int = 0) -> Candidates:
+    def candidates(self, runs: Integers, fresh: Floats, free: int = 0) -> Candidates:
         """The runs (k,) first, the first `free` of which are training already, then new rows (m, d)."""
         known = self.outlook.runs
         owner = np.concatenate([runs, np.full(len(fresh), -1, dtype=np.int64)])
@@ -187,7 +187,7 @@ class _Desk:
         extra[:free] = 0.0
         return Candidates(np.concatenate([known.curves.x[runs], fresh]), owner, last, granted, extra)
 
-    def _worth(self, outlook: Outlook, candidates: Candidates, rng: np.random.Generator) -> Floats:
+    def worth(self, outlook: Outlook, candidates: Candidates, rng: np.random.Generator) -> Floats:
         """The worth (k,) for each unit of cost."""
         price = outlook.price_of_step(candidates.at(candidates.granted))
         worth = ACQUISITIONS[self.policy.acquisition](outlook, candidates, rng) / price

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..curves import CURVE_MODELS, Curves, Where, observed_trials, read_curves
-from ..history import Objective
+from ..history import ELAPSED, Objective
 from ..numerics import EXTREME, FitFailed
 
 if TYPE_CHECKING:
@@ -251,10 +251,22 @@ def slack_curves(study: Study, limit: OutcomeConstraint) -> Curves:
 
 
 def price_curves(study: Study, metric: str) -> Curves:
-    """The logarithm of what each step cost; steps without a positive price are left out."""
+    """The logarithm of what each step cost; steps without a positive price are left out.
+
+    A metric says so step by step; of the seconds that have elapsed it is what they grew by since the report before. A
+    clock that was set back, in a run that was resumed elsewhere, says nothing of that step.
+    """
     curves = read_curves(study, Objective(metric, "maximize"))
     with np.errstate(divide="ignore", invalid="ignore"):
-        score = np.log(curves.score)
+        score = np.log(_growth(curves) if metric == ELAPSED else curves.score)
     known: Mask = np.isfinite(score)
     nobody = np.zeros(curves.size, dtype=bool)
     return replace(curves, owner=curves.owner[known], step=curves.step[known], score=score[known], dead=nobody)
+
+
+def _growth(curves: Curves) -> Floats:
+    """What a score (n,) grew by for each step since the row before of the same run, or since step 0."""
+    follows = np.diff(curves.owner, prepend=-1) == 0
+    before, since = np.roll(curves.score, 1), np.roll(curves.step, 1)
+    growth: Floats = (curves.score - np.where(follows, before, 0.0)) / (curves.step - np.where(follows, since, 0))
+    return growth

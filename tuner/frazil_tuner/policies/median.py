@@ -86,9 +86,11 @@ def running_average(trial: Trial, objective: Objective, step: int) -> float:
     if trial.state.worst:
         return -math.inf
     curve = trial.curves[objective.metric]
-    values = list(map(_value, curve[: bisect_right(curve, (step, math.inf))]))
-    mean = objective.sign * sum(value / len(values) for value in values)  # divided first: a sum may be too large
-    return mean if math.isfinite(mean) else -math.inf
+    length = bisect_right(curve, (step, math.inf))
+    mean = sum(map(_value, curve[:length])) / length
+    if not math.isfinite(mean):  # one value is not, or the sum was too large: divided first, it is not
+        mean = sum(value / length for _, value in curve[:length])
+    return objective.sign * mean if math.isfinite(mean) else -math.inf
 
 
 def best_by(trial: Trial, objective: Objective, step: int) -> float:
