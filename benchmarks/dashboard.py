@@ -218,7 +218,10 @@ COUNT_FRAMES = """() => {
 
 
 def look(browser: Browser, tool: str, url: str, trials: int, curves: int | None = None) -> View:
-    """Opens the page with an empty cache; before it is dragged, so many curves are asked for."""
+    """Opens the page of `tool`, in any of its variants, with an empty cache; before it is dragged, so many curves are
+    asked for.
+    """
+    family = tool.split(",", maxsplit=1)[0]
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     wire = context.new_cdp_session(page)
@@ -233,12 +236,12 @@ def look(browser: Browser, tool: str, url: str, trials: int, curves: int | None 
     began = time.perf_counter()
     try:
         page.goto(url, wait_until="commit", timeout=LONGEST * 1000)
-        page.wait_for_function(USABLE[tool], timeout=LONGEST * 1000, polling=20)
+        page.wait_for_function(USABLE[family], timeout=LONGEST * 1000, polling=20)
         seconds = time.perf_counter() - began
         page.wait_for_timeout(1_000)
         if curves:
             draw(page, curves)
-        return View(tool, trials, seconds, moved, heap(wire), frames(page, PANNED_PLOT[tool]))
+        return View(tool, trials, seconds, moved, heap(wire), frames(page, PANNED_PLOT[family]))
     except Exception as error:  # noqa: BLE001  (a page that gives up is a result)
         print(f"{tool} with {trials} trials: {str(error).splitlines()[0]}", file=sys.stderr)
         return View(tool, trials, float("inf"), moved, 0, 0.0)

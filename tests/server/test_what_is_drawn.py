@@ -265,6 +265,7 @@ def test_the_ranking_weighs_training_frozen_and_new_runs(house):
     ranking = ok(house.get(f"/studies/{study['id']}/ranking?most=5"))
     items = ranking["items"]
     assert ranking["policy"] == "freeze_thaw"
+    assert 0.0 < ranking["network"] < 1.0
     worths = [item["worth"] for item in items]
     assert worths == sorted(worths, reverse=True)
     by_action = {
@@ -276,6 +277,12 @@ def test_the_ranking_weighs_training_frozen_and_new_runs(house):
     assert len({repr(i["params"]) for i in items}) == len(items)
     assert all(item["until_step"] > item["from_step"] for item in items)
     assert all(item["sd"] > 0 for item in items)
+
+
+def test_the_ranking_of_a_model_without_a_network_has_no_share_of_it(house):
+    study = house.create(resource=EPOCHS, policy={"name": "freeze_thaw", "model": "regression"})
+    house.report(house.lease(study), 1, value=1.0)
+    assert ok(house.get(f"/studies/{study['id']}/ranking"))["network"] is None
 
 
 def test_other_policies_have_no_such_ranking(house, study, refused):

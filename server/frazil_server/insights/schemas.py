@@ -115,6 +115,9 @@ class RankingOut(BaseModel):
     policy: str
     acquisition: str
     model: str
+    network: float | None = Field(
+        description="The network's share in a guarded model, by how well it foretold this study; null under others."
+    )
     runs: int
     observations: int
     items: list[RankedOut] = Field(description="The worthiest first.")

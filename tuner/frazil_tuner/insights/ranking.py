@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 def ranking(study: Study, policy: Mapping[str, Any], most: int = 20) -> dict[str, Any]:
     """Runs that train, frozen ones and new configurations by what their next grant is worth, `most` of each kind.
 
-    {"policy", "acquisition", "model", "runs", "observations", "items": [{"action", "trial", "params", "from_step",
-    "until_step", "worth", "mean", "sd"}, ...]}, the worthiest first. `action` is continue, thaw or start; `worth` is
-    for each unit of cost, in what the acquisition counts; `mean` and `sd` say where the run is expected to end, in the
-    objective's units, where there is one objective.
+    {"policy", "acquisition", "model", "network", "runs", "observations", "items": [{"action", "trial", "params",
+    "from_step", "until_step", "worth", "mean", "sd"}, ...]}, the worthiest first. `network` is the share, in 0 … 1,
+    that the network has in a guarded model, None where another model decides; `action` is continue, thaw or start;
+    `worth` is for each unit of cost, in what the acquisition counts; `mean` and `sd` say where the run is expected to
+    end, in the objective's units, where there is one objective.
 
     Raises Refused (code policy_unsuited) for policies that do not compare runs so, Conflict (too_few_trials) before
     anything was measured.

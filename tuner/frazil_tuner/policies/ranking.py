@@ -54,6 +54,7 @@ def ranked(policy: FreezeThaw, study: Study, most: int) -> dict[str, Any] | None
         "policy": policy.name,
         "acquisition": policy.acquisition,
         "model": policy.model,
+        "network": desk.outlook.standing.belief.fit.get("network"),
         "runs": runs.curves.size,
         "observations": len(runs.curves.score),
         "items": items,

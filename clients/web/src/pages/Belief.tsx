@@ -262,7 +262,7 @@ function Ranking({
       }
     >
       <Text size="xs" c="dimmed" mb={6}>
-        {`By ${data.acquisition}, from ${data.observations} observations of ${data.runs} runs, as if each were the next and only one. Worth is per unit of cost.`}
+        {`By ${data.acquisition}, from ${data.observations} observations of ${data.runs} runs, as if each were the next and only one. Worth is per unit of cost.${trust(data.network)}`}
       </Text>
       {items.length === 0 ? (
         <Empty title={`Nothing to ${action} at present`} />
@@ -352,6 +352,13 @@ function Row({
       </td>
     </tr>
   );
+}
+
+/** What the guard of the model says: whom of its two parts to believe how far, by how well they foretold this study. */
+function trust(network: number | null): string {
+  if (network === null) return "";
+  const share = Math.round(100 * network);
+  return ` By how well they foretold this study, the network counts ${share} % and the Gaussian process ${100 - share} %.`;
 }
 
 /** How far the guarded model of curves trusts its network rather than its Gaussian process; null where it does not say. */

@@ -1,9 +1,10 @@
 /** The server: what runs, on what, and what it can do. */
-import { Text } from "@mantine/core";
+import { Badge, Text } from "@mantine/core";
 import { useDocumentTitle } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { policiesQuery, systemQuery } from "../api/queries";
 import { Instead, Panel } from "../components/parts";
+import { networksOf } from "../lib/system";
 
 export function SystemPage() {
   useDocumentTitle("System · Frazil");
@@ -17,7 +18,7 @@ export function SystemPage() {
       <div className="grid">
         <div className="half">
           <Panel title="This server">
-            {system.data ? <Facts facts={flat(system.data)} /> : <Instead query={system} what="the system" />}
+            {system.data ? <Facts facts={facts(system.data)} /> : <Instead query={system} what="the system" />}
           </Panel>
         </div>
         <div className="half">
@@ -40,6 +41,11 @@ export function SystemPage() {
                 ))}
               </tbody>
             </table>
+          </Panel>
+        </div>
+        <div>
+          <Panel title="Model guard">
+            {system.data ? <Guard system={system.data} /> : <Instead query={system} what="the networks" />}
           </Panel>
         </div>
         <div>
@@ -85,6 +91,44 @@ function Facts({ facts }: { facts: [string, string][] }) {
       </tbody>
     </table>
   );
+}
+
+/** Whether the files of the networks are what was shipped, and what else guards against them. */
+function Guard({ system }: { system: Record<string, unknown> }) {
+  const networks = networksOf(system);
+  return (
+    <>
+      {networks.length === 0 ? (
+        <Text size="sm">
+          No engine of this server has looked at its networks yet; it does before its first suggestion.
+        </Text>
+      ) : (
+        <table className="plain" data-testid="guard">
+          <tbody>
+            {networks.map(({ name, damage }) => (
+              <tr key={name}>
+                <td style={{ fontWeight: 560 }}>{name}</td>
+                <td>
+                  <Badge variant="light" color={damage ? "red" : "teal"} tt="none" fw={550}>
+                    {damage ? "damaged" : "as shipped"}
+                  </Badge>
+                </td>
+                <td>{damage}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+      <Text size="xs" c="dimmed" mt={8}>
+        Where weights are damaged, a Gaussian process serves in their place. Intact ones are believed no further than
+        they foretold the study at hand: its Belief page says how far.
+      </Text>
+    </>
+  );
+}
+
+function facts(system: Record<string, unknown>): [string, string][] {
+  return flat(system).filter(([name]) => !name.includes("networks"));
 }
 
 function flat(value: Record<string, unknown>, prefix = ""): [string, string][] {
