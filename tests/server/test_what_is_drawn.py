@@ -131,12 +131,18 @@ def test_a_small_sample_holds_the_best_and_others_from_end_to_end(house, study):
     assert sample["matched"] == 12
     assert {0, 4, 5} <= set(sample["number"])
     assert max(sample["number"]) >= 10
-    assert len(sample["number"]) <= 8
+    assert len(set(sample["number"])) == 8
     assert sample["number"] == sorted(sample["number"])
     columns = [sample[name] for name in ("id", "state", "objective", "last_step", "tags")]
     assert {len(column) for column in [*columns, *sample["params"].values()]} == {len(sample["number"])}
     assert sample["params"]["lr"][0] == 0.01
     assert sample["last_step"][0] == 2
+
+
+@pytest.mark.parametrize("count", range(1, 13))
+def test_a_sample_has_as_many_trials_as_were_asked_for(house, study, count):
+    sample = ok(house.get(f"/studies/{study['id']}/trials:sample", params={"count": count}))
+    assert len(sample["number"]) == count
 
 
 def test_a_sample_of_everything_is_everything_and_one_of_nothing_is_empty(house, study):

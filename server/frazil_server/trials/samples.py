@@ -32,25 +32,27 @@ _NOW = text("SELECT now() AS now, updated_at FROM studies WHERE id = :study")
 
 
 def _spaced(study: StudyRecord, chosen: Filter, count: int) -> Select[Any]:
-    """Ids, numbers and how many match: the best, and evenly spaced others, `count` at most."""
+    """Ids, numbers and how many match: the best, and evenly spaced ones of the others, `count` or all there are."""
     descending = study.definition["objectives"][0]["direction"] == "maximize"
     worth = Trial.objective.desc() if descending else Trial.objective.asc()
-    matching = (
+    ranked = (
         select(
             Trial.id,
             Trial.number,
             func.count().over().label("matched"),
-            (func.row_number().over(order_by=Trial.number) - 1).label("i"),
             func.row_number().over(order_by=[FINITE.desc(), worth, Trial.number]).label("place"),
         )
         .where(chosen.clause(study))
         .subquery()
     )
     best = count // _BEST_SHARE
-    i, matched = matching.c.i, matching.c.matched
-    enters = func.div(i * (count - best), matched) > func.div((i - 1) * (count - best), matched)
-    wanted = or_(matched <= count, matching.c.place <= best, i == 0, enters)
-    return select(matching.c.id, matching.c.number, matched).where(wanted).order_by(matching.c.number).limit(count)
+    foremost = ranked.c.place <= best
+    i = func.row_number().over(partition_by=foremost, order_by=ranked.c.number) - 1
+    found = select(ranked, foremost.label("foremost"), i.label("i")).subquery()
+    others, room = found.c.matched - best, count - best
+    enters = func.div(found.c.i * room, others) > func.div((found.c.i - 1) * room, others)
+    wanted = or_(found.c.matched <= count, found.c.foremost, found.c.i == 0, enters)
+    return select(found.c.id, found.c.number, found.c.matched).where(wanted).order_by(found.c.number)
 
 
 async def drawn(connection: AsyncConnection, study: StudyRecord, chosen: Filter, count: int) -> Sequence[Row[Any]]:
