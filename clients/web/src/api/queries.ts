@@ -1,7 +1,7 @@
 /** Every question that a page asks, with the key under which its answer is kept. All of a study's begin alike. */
 import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
 import { type Filter, filterQuery } from "../lib/filter";
-import { get, type Schemas, type Study, send, type Trial, type TrialSample } from "./client";
+import { get, type Schemas, type Study, type Trial, type TrialSample } from "./client";
 
 /** How many trials are drawn at first. The server's web.py asks for them ahead of the scripts, by the same addresses. */
 export const AT_FIRST = 300;
@@ -160,13 +160,6 @@ export const timelineQuery = (study: string) =>
     queryKey: [...studyKey(study), "timeline"],
     queryFn: ({ signal }) => get<Schemas["Timeline"]>(path(study, "/timeline"), { most: 600 }, signal),
     placeholderData: keepPreviousData,
-  });
-
-export const scheduleQuery = (study: string, trial: number, name: string, schedule: unknown, steps: number[]) =>
-  queryOptions({
-    queryKey: [...studyKey(study), "schedule", trial, name, schedule, steps],
-    queryFn: () => send<Schemas["EvaluateOut"]>("POST", "/schedules:evaluate", { schedule, steps }),
-    staleTime: Number.POSITIVE_INFINITY,
   });
 
 export const comparisonsQuery = (study: string) =>

@@ -3,7 +3,7 @@ import { Button, Group, MultiSelect, Stack, TagsInput, Text, Textarea } from "@m
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useMemo, useState } from "react";
 import { number, type Schemas, type Study, type Trial } from "../api/client";
-import { eventsQuery, scheduleQuery, trialCurvesQuery, trialQuery } from "../api/queries";
+import { eventsQuery, trialCurvesQuery, trialQuery } from "../api/queries";
 import { Chart, lines, type Option, tooltip, valueAxis } from "../components/Chart";
 import { Empty, Fact, Instead, LinkButton, Panel, StateBadge } from "../components/parts";
 import { useTokens } from "../components/tokens";
@@ -11,6 +11,7 @@ import { alike } from "../lib/alike";
 import { useEnqueue, useTrialChange } from "../lib/changes";
 import { clock, csv, duration, shown, shownValue } from "../lib/format";
 import type { Tokens } from "../lib/palette";
+import { type Schedule, valueAt } from "../lib/schedule";
 import { isCompared, objective, resource } from "../lib/study";
 import { trialRoute } from "../router";
 import { FanChart, WhyPanel } from "./Belief";
@@ -307,11 +308,20 @@ function NotesPanel({ trial, study }: { trial: Trial; study: Study }) {
 const PLACES = 160;
 const NONE: Schemas["CurveOut"][] = [];
 
-function schedulesOf(study: Study, trial: Trial): [string, Record<string, unknown>][] {
+function schedulesOf(study: Study, trial: Trial): [string, Schedule][] {
   return study.space
     .filter((item) => item.type === "schedule")
     .map((item): [string, unknown] => [String(item.name), trial.params[String(item.name)]])
-    .filter((pair): pair is [string, Record<string, unknown>] => typeof pair[1] === "object" && pair[1] !== null);
+    .filter((pair): pair is [string, Schedule] => typeof pair[1] === "object" && pair[1] !== null);
+}
+
+/** The values of a schedule along the run; null where it has none. */
+function planned(schedule: Schedule, total: number): [number, number][] | null {
+  const points = Array.from({ length: PLACES + 1 }, (_, i): [number, number | null] => {
+    const step = (i * total) / PLACES;
+    return [step, valueAt(schedule, step)];
+  }).filter((point): point is [number, number] => point[1] !== null);
+  return points.length ? points : null;
 }
 
 function TrialCurves({ trial, study }: { trial: Trial; study: Study }) {
@@ -319,19 +329,15 @@ function TrialCurves({ trial, study }: { trial: Trial; study: Study }) {
   const query = useQuery(trialCurvesQuery(study.id, trial.id));
   const [name, schedule] = schedulesOf(study, trial)[0] ?? [null, null];
   const total = Number(schedule?.total_steps ?? resource(study)?.max ?? 1);
-  const steps = useMemo(() => Array.from({ length: PLACES + 1 }, (_, i) => (i * total) / PLACES), [total]);
-  const plan = useQuery({
-    ...scheduleQuery(study.id, trial.number, name ?? "", schedule, steps),
-    enabled: schedule !== null,
-  });
+  const plan = useMemo(() => schedule && planned(schedule, total), [schedule, total]);
   const all = query.data?.curves ?? NONE;
   const [chosen, setChosen] = useState<string[] | null>(null);
   const metrics = chosen ?? alike(all, objective(study).metric);
   const drawn = metrics.join("\n");
   const curves = useMemo(() => all.filter((curve) => drawn.split("\n").includes(curve.metric)), [all, drawn]);
   const option = useMemo(
-    () => query.data && curvesOption(curves, plan.data ?? null, name, resource(study), total, tokens),
-    [query.data, curves, plan.data, name, study, total, tokens],
+    () => query.data && curvesOption(curves, plan, name, resource(study), total, tokens),
+    [query.data, curves, plan, name, study, total, tokens],
   );
   if (!query.data || !option) {
     return (
@@ -388,7 +394,7 @@ function TrialCurves({ trial, study }: { trial: Trial; study: Study }) {
 
 function curvesOption(
   curves: Schemas["CurveOut"][],
-  plan: Schemas["EvaluateOut"] | null,
+  plan: [number, number][] | null,
   name: string | null,
   unit: { name: string; max: number } | null,
   total: number,
@@ -449,7 +455,7 @@ function curvesOption(
               id: "schedule",
               name: name ?? "schedule",
               yAxisIndex: 1,
-              data: plan.steps.map((step, i) => [step * perStep, plan.values[i]!]),
+              data: plan.map(([step, value]) => [step * perStep, value]),
               showSymbol: false,
               z: 1,
               lineStyle: { width: 1.5, color: tokens.dimmed, opacity: 0.7 },
