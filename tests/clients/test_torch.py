@@ -157,6 +157,104 @@ def test_grokfast_amplifies_what_stays_and_is_resumed() -> None:
     assert again.slow["weight"] == pytest.approx(2.0)
 
 
+def trained(model: nn.Module, *, around: Any = None, steps: int = 1, lr: float = 0.1) -> nn.Module:
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(X), Y).backward()
+        optimizer.step()
+        if around:
+            around()
+    return model
+
+
+def test_lookahead_goes_a_share_of_the_way_every_k_steps() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    lookahead = ours.Lookahead(model, k=2, alpha=0.25)
+    seen = []
+    for _ in range(4):
+        with torch.no_grad():
+            model.weight.add_(1.0)
+        lookahead()
+        seen.append(model.weight.item())
+    assert seen == pytest.approx([1.0, 0.25 * 2.0, 1.5, 0.5 + 0.25 * 2.0])
+
+
+def test_lookahead_is_resumed_exactly_in_the_middle_of_its_steps() -> None:
+    whole = network()
+    trained(whole, around=ours.Lookahead(whole, k=3), steps=10)
+    first = network()
+    slow = ours.Lookahead(first, k=3)
+    trained(first, around=slow, steps=4)
+    second = network()
+    second.load_state_dict(first.state_dict())
+    resumed = ours.Lookahead(second, k=3)
+    resumed.load_state_dict(copy.deepcopy(slow.state_dict()))
+    trained(second, around=resumed, steps=6)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), second.parameters(), strict=True))
+
+
+def test_sharpness_aware_steps_take_the_gradient_from_uphill_and_start_where_the_weights_were() -> None:
+    model = nn.Linear(2, 1, bias=False)
+    curvature, start = torch.tensor([1.0, 10.0]), torch.tensor([[3.0, 0.4]])
+    with torch.no_grad():
+        model.weight.copy_(start)
+
+    def loss() -> torch.Tensor:
+        return 0.5 * (curvature * model.weight**2).sum()
+
+    loss().backward()
+    with ours.SharpnessAware(model, rho=0.5):
+        away = float((model.weight.detach() - start).norm())
+        loss().backward()
+    assert away == pytest.approx(0.5)
+    assert torch.equal(model.weight.detach(), start)
+    gradient = curvature * start
+    uphill = curvature * (start + 0.5 * gradient / gradient.norm())
+    assert torch.allclose(model.weight.grad, uphill)  # type: ignore[arg-type]
+
+
+def test_weights_are_where_they_were_when_the_second_pass_fails() -> None:
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    nn.functional.cross_entropy(model(X), Y).backward()
+    with pytest.raises(RuntimeError, match="out of memory"), ours.SharpnessAware(model):
+        raise RuntimeError("out of memory")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_sharpness_aware_bears_a_gradient_of_zero() -> None:
+    model = nn.Linear(2, 1)
+    (0.0 * model(torch.ones(1, 2))).sum().backward()
+    with ours.SharpnessAware(model):
+        assert torch.isfinite(model.weight).all()
+
+
+def test_clipping_says_which_norm_there_was() -> None:
+    model = network()
+    nn.functional.cross_entropy(model(X), Y).backward()
+    norm = ours.grad_norm(model)
+    assert ours.clip(model, norm / 4) == pytest.approx(norm, rel=1e-5)
+    assert ours.grad_norm(model) == pytest.approx(norm / 4, rel=1e-4)
+    assert ours.clip(model, norm) == pytest.approx(norm / 4, rel=1e-4)
+    assert ours.grad_norm(model) == pytest.approx(norm / 4, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("around", "words"),
+    [
+        (lambda model: ours.Lookahead(model, k=0), "1 or more"),
+        (lambda model: ours.Lookahead(model, alpha=0.0), "alpha"),
+        (lambda model: ours.SharpnessAware(model, rho=float("nan")), "rho"),
+        (lambda model: ours.clip(model, 0.0), "most"),
+    ],
+)
+def test_wrappers_refuse_what_makes_no_sense(around: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        around(network())
+
+
 def noisy_norms(micro: int, count: int, signal: float, noise: float, rng: torch.Generator) -> tuple[list[float], float]:
     """Norms of micro-batch gradients, and of their mean, in 1 000 dimensions of which one has a mean."""
     g = noise / math.sqrt(micro) * torch.randn(count, 1000, generator=rng)

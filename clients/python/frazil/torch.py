@@ -118,6 +118,83 @@ class Grokfast:
         self.slow = {name: slow.clone() for name, slow in state.items()}
 
 
+class Lookahead:
+    """Slow weights φ behind the weights θ of any optimizer: call it after every step of the optimizer.
+
+        φ = φ + α (θ - φ),   θ = φ        every k steps              Zhang et al. 2019 (arXiv 1907.08610), algorithm 1
+
+    Its state goes into the checkpoint: `state_dict`, `load_state_dict`.
+    """
+
+    def __init__(self, model: nn.Module, k: int = 5, alpha: float = 0.5) -> None:
+        if k < 1:
+            raise ValueError(f"k must be 1 or more steps, not {k}")
+        if not 0 < alpha <= 1:
+            raise ValueError(f"alpha must lie in (0, 1], not {alpha}")
+        self.model, self.k, self.alpha = model, k, alpha
+        self.steps = 0
+        self.slow = {name: parameter.detach().clone() for name, parameter in _trained(model)}
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        self.steps += 1
+        if self.steps % self.k == 0:
+            for name, parameter in _trained(self.model):
+                self.slow[name].lerp_(parameter, self.alpha)
+                parameter.copy_(self.slow[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "slow": {name: slow.clone() for name, slow in self.slow.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.steps = state["steps"]
+        self.slow = {name: slow.clone() for name, slow in state["slow"].items()}
+
+
+class SharpnessAware:
+    """Gradients from where the loss is worst nearby, for any optimizer: g(w + ρ g / ‖g‖₂) in place of g(w).
+
+        loss(model).backward()
+        with sharpness:                 # the weights are moved; gradients are cleared
+            loss(model).backward()      # of the same batch
+        optimizer.step()                # from where the weights were
+
+    Foret et al. 2021 (arXiv 2010.01412), eqs. (2) and (3). Between two steps it has no state. Costs a second pass.
+    """
+
+    def __init__(self, model: nn.Module, rho: float = 0.05) -> None:
+        if not rho > 0:
+            raise ValueError(f"rho must be above 0, not {rho}")
+        self.model, self.rho = model, rho
+        self._before: list[tuple[nn.Parameter, Tensor]] = []
+
+    @torch.no_grad()
+    def __enter__(self) -> SharpnessAware:
+        norm = grad_norm(self.model)
+        for _, parameter in _trained(self.model):
+            if parameter.grad is not None:
+                self._before.append((parameter, parameter.detach().clone()))
+                if norm > 0:
+                    parameter.add_(parameter.grad, alpha=self.rho / norm)
+                parameter.grad = None
+        return self
+
+    @torch.no_grad()
+    def __exit__(self, *failure: object) -> None:
+        for parameter, before in self._before:
+            parameter.copy_(before)
+        self._before.clear()
+
+
+def clip(model: nn.Module, most: float) -> float:
+    """Scales all gradients together so that their l2 norm is at most `most`; returns the norm that they had, which is
+    the one to report as `grad_norm`. Between backward() and the step.
+    """
+    if not most > 0:
+        raise ValueError(f"most must be above 0, not {most}")
+    return float(nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], most))
+
+
 class BatchGrowth:
     """Grows the batch where gradients are mostly noise, by the norm test, from the gradients g_j of J ≥ 2 micro-batches
     of m samples each, as accumulation or data-parallel ranks have them; eight tell the variance within 7 %.
