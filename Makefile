@@ -10,7 +10,7 @@ PINS := pyproject.toml clients/python/pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test dashboard check fmt bench bench-regret bench-latency bench-transfer bench-freeze-thaw bench-predict bench-schedules bench-dashboard openapi screenshots
+.PHONY: help demo serve test dashboard check fmt bench bench-regret bench-latency bench-transfer bench-freeze-thaw bench-predict bench-schedules bench-batch-scaling bench-dashboard openapi screenshots
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -42,6 +42,9 @@ fmt: .venv/dev.installed  ## rewrite the code as check wants it
 
 bench-schedules: .venv/dev.installed  ## whether schedules refined from gradient norms beat linear decay and cosine (a minute)
 	@$(BIN)/python benchmarks/schedules.py
+
+bench-batch-scaling: .venv/dev.installed  ## whether learning rates carried to larger batches by a learned exponent lose less (a minute)
+	@$(BIN)/python benchmarks/batch_scaling.py
 
 bench-dashboard: .venv/dev.installed $(DASHBOARD)  ## how long until the page of a large study is of use, beside optuna-dashboard (needs Chromium)
 	@$(BIN)/python benchmarks/dashboard.py

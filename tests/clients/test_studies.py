@@ -284,6 +284,20 @@ def test_slices_have_axes(asked):
     ]
 
 
+def test_a_scaling_rule_is_read_and_carries_the_best_to_any_batch_size(asked):
+    study, questions, answer = asked
+    rules = {"none": {"exponent": 0.0, "holds": False}, "square_root": {"exponent": 0.5, "holds": True}}
+    answer |= {"parameter": "lr", "batch": "size", "metric": "loss", "exponent": 0.5, "low": 0.25, "high": 0.75}
+    answer |= {"rules": rules, "incumbent": {"trial": 7, "batch": 32.0, "value": 0.1}, "ceiling": 0.3}
+    found = study.scaling("lr", "size", metric="loss")
+    assert found.holds == {"none": False, "square_root": True}
+    assert (found.trial, found.at(32), found.at(128)) == (7, pytest.approx(0.1), pytest.approx(0.2))
+    assert found.at(3200) == 0.3
+    assert [(path, query) for _, path, query, _, _ in questions] == [
+        ("/scaling", {"parameter": "lr", "batch": "size", "metric": "loss"})
+    ]
+
+
 def test_importances_calibration_and_regret_are_read(asked):
     study, questions, answer = asked
     answer |= {"method": "sobol", "because": "few", "metric": "loss", "observations": 9, "importances": {"x": 1.0}}

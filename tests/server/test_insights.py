@@ -198,6 +198,27 @@ def test_what_makes_a_difference_is_important(house, must, study, method):
     assert (found["metric"], found["observations"]) == ("loss", 18)
 
 
+LR = {"name": "lr", "type": "float", "low": 1e-4, "high": 1.0, "log": True}
+SIZE = {"name": "batch_size", "type": "ordinal", "values": [8, 32, 128]}
+
+
+def test_how_a_rate_goes_with_the_batch_size_is_learned_from_the_trials(house, must, refused):
+    study = house.create(space=[LR, SIZE], policy=BAYES)
+    told = [
+        {"params": {"lr": lr, "batch_size": size}, "state": "COMPLETED",
+         "values": {"loss": math.log10(lr / 0.01 / (size / 32)) ** 2}}
+        for lr in (0.001, 0.0033, 0.012, 0.04, 0.1) for size in (8, 32, 128)
+    ]  # fmt: skip
+    must(house.post(f"/studies/{study['id']}/trials", {"trials": told}))
+    found = must(house.get(f"/studies/{study['id']}/scaling?parameter=lr&batch=batch_size"))
+    assert found["exponent"] == pytest.approx(1.0, abs=0.15)
+    assert found["rules"]["linear"]["holds"]
+    assert [item["batch"] for item in found["transferred"]] == [8, 32, 128]
+    wrong = f"/studies/{study['id']}/scaling?parameter=lr&batch=size"
+    refused(house.get(wrong), 422, "parameter_unknown", "/query/batch")
+    refused(house.get(f"/studies/{study['id']}/scaling?parameter=lr"), 422, "invalid", "/query/batch")
+
+
 def test_importances_are_asked_for_by_metric(house, must, refused, trade):
     assert must(ask(house, trade, "importances", metric="speed"))["metric"] == "speed"
     refused(ask(house, trade, "importances", metric="size"), 422, "metric_unknown", "/query/metric")

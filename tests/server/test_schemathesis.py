@@ -59,6 +59,18 @@ def thawing(api):
     return study
 
 
+@pytest.fixture
+def batched(api):
+    """A study of learning rates and batch sizes."""
+    space = [{"name": name, "type": "float", "low": 1, "high": 100, "log": True} for name in ("lr", "size")]
+    study = api.create(space=space)
+    done = [
+        {"params": {"lr": 1 + i, "size": 1 + i % 4}, "state": "COMPLETED", "values": {"loss": i % 5}} for i in range(12)
+    ]
+    api.post(f"/studies/{study['id']}/trials", {"trials": done})
+    return study
+
+
 @pytest.fixture(scope="module")
 def answered_well():
     """The operations that answered a request with success."""
@@ -70,8 +82,10 @@ def answered_well():
     max_examples=15, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
-def test_no_request_of_the_document_breaks_the_server(case, api, study, compared, thawing, server_url, answered_well):
-    special = {"/comparisons": compared, "/ranking": thawing}
+def test_no_request_of_the_document_breaks_the_server(
+    case, api, study, compared, thawing, batched, server_url, answered_well
+):
+    special = {"/comparisons": compared, "/ranking": thawing, "/scaling": batched}
     lead_somewhere(case, api, special.get("/" + case.path.rpartition("/")[2], study))
     response = case.call_and_validate(base_url=server_url, checks=CHECKED)
     if response.status_code < 300:
@@ -98,6 +112,8 @@ def lead_somewhere(case, api, study) -> None:
         case.query |= {"names": "adamw,lion"} if "names" in (case.query or {}) else {}
     if case.path.endswith("/predictions") and case.method == "GET" and len(repr(case.query)) % 2:
         case.query = {"slice": "lr"}
+    if case.path.endswith("/scaling"):
+        case.query = {"parameter": "lr", "batch": "size"}
     # Made-up points fit no space, and made-up schedules and norms mean nothing.
     known |= {"points": [{"lr": 0.5}], "schedule": {"kind": "linear", "total_steps": 10}, "norms": list(range(1, 20))}
     if zlib.crc32(repr(case.body).encode()) % 2:  # half of the bodies; which, is the business of chance

@@ -30,6 +30,7 @@ from .knowledge import (
     Prediction,
     Recommended,
     Regret,
+    Scaling,
 )
 from .space import Bool, Categorical, Derived, Fixed, Float, Int, Objective, Ordinal, Resource, Schedule, Simplex
 from .study import Study
@@ -67,6 +68,7 @@ __all__ = [
     "Recommended",
     "Regret",
     "Resource",
+    "Scaling",
     "Schedule",
     "Simplex",
     "StepConflict",

@@ -77,6 +77,30 @@ class Importances:
 
 
 @dataclass(frozen=True, slots=True)
+class Scaling:
+    """How a parameter goes with the batch size: parameter ∝ batch^exponent, `low` to `high` with 95 %. `holds` says of
+    each rule ("none", "square_root", "linear") whether the trials leave room for it; `trial` is the best one, with
+    `value` at `size`; `ceiling` the largest value with which training went well.
+    """
+
+    parameter: str
+    batch: str
+    metric: str
+    exponent: float
+    low: float
+    high: float
+    holds: dict[str, bool]
+    trial: int
+    size: float
+    value: float
+    ceiling: float
+
+    def at(self, size: float) -> float:
+        """The best trial's value, carried to another batch size, and never beyond the ceiling."""
+        return float(min(self.value * (size / self.size) ** self.exponent, self.ceiling))
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What the model expects at `points`: means and deviations by metric, and the probability of feasibility, if there
     are constraints on outcomes. A slice has `axes`: names and values, the last one running fastest.
@@ -160,6 +184,14 @@ def front(found: Mapping[str, Any]) -> Front:
 
 def importances(found: Mapping[str, Any]) -> Importances:
     return Importances(found["method"], found["because"], found["metric"], found["importances"])
+
+
+def scaling(found: Mapping[str, Any]) -> Scaling:
+    named = {name: found[name] for name in ("parameter", "batch", "metric", "exponent", "low", "high")}
+    best = found["incumbent"]
+    holds = {name: rule["holds"] for name, rule in found["rules"].items()}
+    carried = {"trial": best["trial"], "size": best["batch"], "value": best["value"], "ceiling": found["ceiling"]}
+    return Scaling(**named, holds=holds, **carried)
 
 
 def prediction(found: Mapping[str, Any]) -> Prediction:

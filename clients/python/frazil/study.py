@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, overload
 
 from . import knowledge
 from .farewell import Farewell
-from .knowledge import Best, Calibration, Foretold, Front, Importances, Prediction, Regret, floats
+from .knowledge import Best, Calibration, Foretold, Front, Importances, Prediction, Regret, Scaling, floats
 from .transport import jittered
 from .trial import Trial
 
@@ -182,6 +182,14 @@ class Study:
         early to say.
         """
         return knowledge.importances(self._transport.get(f"{self._path}/importances", method=method, metric=metric))
+
+    def scaling(self, parameter: str = "lr", batch: str = "batch_size", metric: str | None = None) -> Scaling:
+        """How a learning rate goes with the batch size here; `study.scaling().at(256)` is the best one, carried there.
+
+        Raises `Conflict` where it is too early to say.
+        """
+        query = {"parameter": parameter, "batch": batch, "metric": metric}
+        return knowledge.scaling(self._transport.get(f"{self._path}/scaling", **query))
 
     def predict(self, points: Sequence[Mapping[str, Any]]) -> Prediction:
         """What the model expects at parameter sets. Raises `Conflict` where there is no model yet."""

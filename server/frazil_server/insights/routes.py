@@ -19,7 +19,16 @@ from ..services import services
 from ..studies.service import DEFAULT_PROJECT
 from ..trials import views
 from .best import best_of
-from .schemas import BestOut, ImportancesOut, ParetoOut, PredictionsIn, PredictionsOut, RankingOut, RegretOut
+from .schemas import (
+    BestOut,
+    ImportancesOut,
+    ParetoOut,
+    PredictionsIn,
+    PredictionsOut,
+    RankingOut,
+    RegretOut,
+    ScalingOut,
+)
 from .service import Sight, see
 
 router = APIRouter(prefix="/studies", tags=["insights"])
@@ -81,6 +90,20 @@ async def get_importances(
 ) -> Response:
     """How much each parameter matters, by a named method."""
     return wire.Json(await _ask(request, sight, insights.importances, method, metric))
+
+
+@router.get("/{study}/scaling", response_model=ScalingOut)
+async def get_scaling(
+    sight: Seen,
+    request: Request,
+    parameter: Annotated[Name, Query(description="What scales: a learning rate.")],
+    batch: Annotated[Name, Query(description="What it scales with: a batch size.")],
+    metric: Metric = None,
+) -> Response:
+    """How a learning rate goes with the batch size in this study, whether a rule of thumb holds, and what the best
+    trial's becomes at other batch sizes.
+    """
+    return wire.Json(await _ask(request, sight, insights.scaling, parameter, batch, metric))
 
 
 @router.get("/{study}/predictions", response_model=PredictionsOut, response_model_exclude_none=True)

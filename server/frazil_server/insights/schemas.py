@@ -61,6 +61,51 @@ class ImportancesOut(BaseModel):
     interactions: dict[str, float] | None = None
 
 
+class RuleOut(BaseModel):
+    exponent: float
+    holds: bool = Field(description="Whether the trials leave room for it.")
+
+
+class ExponentOut(BaseModel):
+    exponent: float
+    log_evidence: float = Field(description="Up to a constant.")
+
+
+class CarriedOut(BaseModel):
+    trial: int
+    batch: float
+    value: float
+
+
+class TransferredOut(BaseModel):
+    batch: float
+    value: float
+
+
+class ScalingOut(BaseModel):
+    """A scaling rule, parameter ∝ batch^exponent."""
+
+    parameter: str
+    batch: str
+    metric: str
+    observations: int
+    used: int = Field(description="The better half, which the exponent is learned from.")
+    foretold: int = Field(description="Trials that count with where their curves are believed to end.")
+    batches: int
+    exponent: float
+    low: float = Field(description="The exponent lies above with 97.5 %.")
+    high: float = Field(description="The exponent lies below with 97.5 %.")
+    rules: dict[str, RuleOut] = Field(description="none, square_root, linear")
+    evidence: list[ExponentOut]
+    incumbent: CarriedOut
+    ceiling: float = Field(
+        description="The largest value of the better half: beyond it nobody has seen training go well."
+    )
+    transferred: list[TransferredOut] = Field(
+        description="The best trial's value, carried to other batch sizes, up to the ceiling."
+    )
+
+
 class PredictionsIn(Strict):
     points: list[dict[str, Any]] = Field(min_length=1, max_length=10_000)
 

@@ -11,6 +11,7 @@ from .pareto import pareto
 from .predictions import calibration, predictions, slices
 from .ranking import ranking
 from .regret import regret
+from .scaling import scaling
 
 __all__ = [
     "METHODS",
@@ -22,5 +23,6 @@ __all__ = [
     "predictions",
     "ranking",
     "regret",
+    "scaling",
     "slices",
 ]
