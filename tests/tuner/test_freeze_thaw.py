@@ -23,7 +23,7 @@ from frazil_tuner.history import (
     Trial,
     TrialState,
 )
-from frazil_tuner.policies import Continue, Pause, Resume, Start, Stop, build
+from frazil_tuner.policies import Continue, Pause, Resume, Start, Stop, build, half_trained
 from frazil_tuner.policies.half_trained import Runs, outlook_of, price_curves, scalarised
 from frazil_tuner.policies.next_steps import Candidates, entropy, improvement, information, knowledge, left, mfpi
 from frazil_tuner.space import Space
@@ -164,6 +164,39 @@ def test_the_same_study_gives_the_same_decision() -> None:
 
 
 # ── recommendations ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_decisions_on_one_snapshot_share_one_fit_and_are_those_of_fits_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running = [run(i, lr, 6, RUNNING) for i, lr in enumerate((0.05, 0.3, 0.95))]
+    given = study(*running, run(3, 0.5, 6))
+    alone = [policy().decide(replace(given), trial) for trial in running]
+    fits = []
+    monkeypatch.setattr(half_trained, "outlook_of", lambda *a, **k: (fits.append(1), outlook_of(*a, **k))[1])
+    together = [policy().decide(given, trial) for trial in running]
+    assert together == alone
+    assert len(fits) == 1
+    policy().decide(replace(given), running[0])
+    assert len(fits) == 2
+
+
+def test_with_several_objectives_every_decision_has_weights_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    definition = replace(DEFINITION, objectives=(LOSS, Objective("size")))
+    trials = [
+        run(i, lr, 6, RUNNING, curves={"loss": curve(lr, 6), "size": curve(1 - lr, 6)})
+        for i, lr in enumerate((0.1, 0.7))
+    ]
+    given, weights = study(*trials, definition=definition), []
+
+    def noted(runs: Runs, *args: Any, **options: Any) -> Any:
+        weights.append(runs.weights[0])
+        return outlook_of(runs, *args, **options)
+
+    monkeypatch.setattr(half_trained, "outlook_of", noted)
+    for trial in trials:
+        policy(definition).decide(given, trial)
+    assert len(set(weights)) == 2
 
 
 def test_the_run_that_is_believed_to_end_best_is_recommended_though_another_is_lower_now() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .base import Continue, Decision, Pause, Recommendation, Resume, Start, Stop, Suggestion, Why
 from .domain import domain_of
-from .half_trained import Runs, outlook_of
+from .half_trained import Runs, outlook_of, settled_outlook
 from .model_free import best_trained
 from .next_steps import ACQUISITIONS, Candidates
 from .options import option
@@ -90,7 +90,7 @@ class FreezeThaw:
             assert study.resource is not None
             until = self.granted(study.resource, np.array([trial.last_step]))
             return Continue(int(until[0]), "nothing to compare with yet")
-        outlook = outlook_of(runs, self.model, settled=True)
+        outlook = settled_outlook(runs, self.model)
         return Desk(self, outlook, domain_of(study, int(rng.integers(2**31)))).judge(trial, rng)
 
     def recommend(self, study: Study) -> Recommendation | None:

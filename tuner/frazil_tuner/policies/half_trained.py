@@ -230,6 +230,21 @@ def outlook_of(runs: Runs, model: str, *, settled: bool = False) -> Outlook:
     return Outlook(runs, Standing(runs, score), score, limits, price, fit)
 
 
+_latest: tuple[str, Outlook] | None = None
+
+
+def settled_outlook(runs: Runs, model: str) -> Outlook:
+    """The settled outlook on a study's runs. Those who decide about several trials of one snapshot share it, where it
+    hangs on nothing but the study: with several objectives each decision has weights of its own.
+    """
+    global _latest  # noqa: PLW0603  (only an optimisation)
+    if len(runs.study.objectives) > 1:
+        return outlook_of(runs, model, settled=True)
+    if _latest is None or _latest[0] != model or _latest[1].runs.study is not runs.study:
+        _latest = model, outlook_of(runs, model, settled=True)
+    return _latest[1]
+
+
 def fitted(
     model: CurveModel, curves: Curves, known: Mapping[str, Any], settled: bool
 ) -> tuple[CurveBelief, Mapping[str, Any]]:
