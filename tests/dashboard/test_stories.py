@@ -276,7 +276,7 @@ def test_a_lost_connection_says_so_and_mends_itself(watch, start_server) -> None
         )
         trial = study.ask()
         watched = watch(server.url)
-        watched.expected = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE")
+        watched.expected = ("net::ERR_",)  # however a request ends whose server is killed
         page = watched.open(f"/studies/{study.id}")
         expect(page.get_by_role("heading", name=study.name)).to_be_visible()
         server.kill()
