@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import re
 import signal
 import subprocess
@@ -99,6 +100,56 @@ def test_optimizers_and_schedules_are_suggested_built_frozen_and_thawed_as_they_
     assert [records[i]["tags"] for i in range(len(baseline))] == [["baseline"]] * len(baseline)
     assert {records[i]["params"]["optimizer"] for i in range(3)} == set(names)
     assert rates
+
+
+def test_a_finished_run_is_repeated_with_its_schedule_refined_and_it_is_said_whether_it_won(create):
+    epochs = 20
+    study = create(
+        space={
+            "lr": frazil.Float(0.01, 1.0, log=True),
+            "lr_schedule": frazil.Schedule(["linear", "cosine"], peak="lr"),
+        },
+        resource=frazil.Resource("epoch", max=epochs),
+        policy="random",
+        budget={"trials": 2},
+    )
+    rng = random.Random(0)
+    for trial in study.trials():
+        weight = 1.0
+        for epoch in trial.steps():
+            gradient = weight + rng.gauss(0, 0.1)
+            weight -= frazil.schedules.value(trial.params["lr_schedule"], epoch - 1) * gradient
+            trial.report(epoch, loss=weight**2, grad_norm=abs(gradient) + 1e-3)
+        if trial.number == 0:
+            first = dict(trial.params)
+            refined = study.enqueue_refined(study.best.observed)
+            assert study.refinements == [
+                {"trial": 1, "of": 0, "value": None, "before": pytest.approx(weight**2), "won": None}
+            ]
+    assert refined["kind"] == "table"
+    records = list(study.records())
+    assert records[1]["tags"] == ["refined", "refined from 0"]
+    assert records[1]["params"]["lr"] == first["lr"]
+    assert records[1]["params"]["lr_schedule"]["multipliers"] == pytest.approx(refined["multipliers"])
+    (said,) = study.refinements
+    assert said["won"] == (records[1]["objective"] < records[0]["objective"])
+
+
+def test_what_cannot_be_refined_is_said(create):
+    space = {"lr": frazil.Float(0.01, 1.0, log=True), "lr_schedule": frazil.Schedule(["linear"], peak="lr")}
+    study = create(space=space, resource=frazil.Resource("epoch", max=12), policy="random")
+    with pytest.raises(ValueError, match="no trial has a value"):
+        study.enqueue_refined()
+    trial = study.ask()
+    for epoch in range(1, 12):
+        trial.report(epoch, loss=1.0 / epoch, grad_norm=1.0 / epoch)
+    study.refresh()
+    with pytest.raises(ValueError, match="up to step 11 of 12"):
+        study.enqueue_refined(trial)
+    with pytest.raises(ValueError, match="no schedule 'lr'"):
+        study.enqueue_refined(trial, "lr")
+    with pytest.raises(frazil.Invalid, match="update_norm"):
+        study.enqueue_refined(trial, metric="update_norm")
 
 
 def test_every_kind_of_parameter_is_understood(create):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, SupportsFloat, overload
 
-from . import knowledge
+from . import knowledge, schedules
 from .farewell import Farewell
 from .knowledge import Best, Calibration, Foretold, Front, Importances, Prediction, Regret, Scaling, floats
 from .transport import jittered
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 120.0
 OVER = frozenset({"stopped", "completed"})
 WAIT = 1.0  # seconds until the next ask, where the server did not say
+REFINED = "refined"  # the tag of trials that repeat another with its schedule refined
 GLANCE = 0.2  # seconds; how often a waiting worker looks whether it has been asked to end
 
 
@@ -131,6 +132,45 @@ class Study:
     def enqueue_portfolio(self, points: Sequence[Mapping[str, Any]], tag: str = "baseline") -> None:
         """Puts configurations at the head of the line, tagged as the baseline that others have to beat."""
         self.add_trials([{"params": params, "tags": [tag]} for params in points])
+
+    def enqueue_refined(
+        self,
+        trial: Trial | Observed | None = None,
+        parameter: str = "lr_schedule",
+        *,
+        norm: str = "l2",
+        metric: str = "grad_norm",
+    ) -> dict[str, Any]:
+        """Puts a trial at the head of the line that repeats `trial`, or the best one so far, with its schedule refined
+        by the gradient norms which it reported as `metric`: `norm` "l2" under SGD, "l1" under Adam and its like. It
+        need not win: `refinements` says whether it did.
+
+        Returns the schedule. Raises ValueError for a trial without that schedule, one that has not been trained to its
+        end, or one with fewer than ten norms.
+        """
+        found = trial or self.best.observed
+        if found is None:
+            raise ValueError("no trial has a value yet, so there is none to refine")
+        schedule = found.params.get(parameter)
+        if not isinstance(schedule, Mapping):
+            raise ValueError(f"trial {found.number} has no schedule {parameter!r}; it has {', '.join(found.params)}")
+        norms, total = self.curve(found.id, metric), schedule["total_steps"]
+        if norms and norms[-1][0] < total:
+            raise ValueError(
+                f"trial {found.number} has {metric} up to step {norms[-1][0]} of {total:g}; refine a whole run"
+            )
+        values = [value for _, value in norms]
+        refined = schedules.refine(values, norm=norm, total_steps=total, peak=schedule.get("peak"))
+        params = {**found.params, parameter: refined}
+        self.add_trials([{"params": params, "tags": [REFINED, f"{REFINED} from {found.number}"]}])
+        return refined
+
+    @property
+    def refinements(self) -> list[dict[str, Any]]:
+        """Every refined trial as of now: {"trial", "of", "value", "before", "won"}; "won" is None until it has ended."""
+        records = {record["number"]: record for record in self.records()}
+        sign = 1 if self.info["objectives"][0]["direction"] == "maximize" else -1
+        return [_refinement(record, records[of], sign) for record in records.values() for of in _refined_from(record)]
 
     def add_trials(self, trials: Sequence[Mapping[str, Any]]) -> None:
         """Adds up to 1 000 trials, all or none: {"params", "state": "QUEUED" or "COMPLETED", "values", "curve", …}."""
@@ -277,6 +317,19 @@ class Study:
         if len(metrics) > 1:
             raise ValueError(f"this study has several objectives; tell a value for each of {metrics}")
         return metrics[0]
+
+
+def _refined_from(record: Mapping[str, Any]) -> list[int]:
+    """The numbers of the trials whose schedule a record's is refined from: one at most."""
+    head = f"{REFINED} from "
+    return [int(tag.removeprefix(head)) for tag in record["tags"] if tag.startswith(head)][:1]
+
+
+def _refinement(record: Mapping[str, Any], before: Mapping[str, Any], sign: int) -> dict[str, Any]:
+    value, old = (None if item["objective"] is None else float(item["objective"]) for item in (record, before))
+    done = value is not None and record["state"] in ("COMPLETED", "PRUNED", "FAILED")
+    won = sign * (value - old) > 0 if done and value is not None and old is not None else None
+    return {"trial": record["number"], "of": before["number"], "value": value, "before": old, "won": won}
 
 
 def _asking(worker: str, lease_seconds: float, context: Mapping[str, Any] | None) -> dict[str, Any]:
