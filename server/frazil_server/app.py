@@ -19,6 +19,7 @@ from .events.routes import router as events
 from .events.timeline import router as timeline
 from .express import ExpressLane
 from .idempotency import Replay, send_replay
+from .insights.profiles import router as profiles
 from .insights.routes import router as insights
 from .middleware import LoopbackGuard, Observer, TooLarge
 from .optimizers.routes import router as optimizers
@@ -69,6 +70,7 @@ def create_app(settings: Settings | None = None, clock: Callable[[], datetime] =
     for router in (
         studies,
         insights,
+        profiles,
         trials,
         curves,
         comparisons,

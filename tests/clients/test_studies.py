@@ -284,6 +284,23 @@ def test_slices_have_axes(asked):
     ]
 
 
+def test_profiles_are_asked_for_by_study_and_target():
+    asked = []
+
+    def server(request: httpx2.Request) -> httpx2.Response:
+        asked.append((request.url.path, request.url.params.multi_items()))
+        return httpx2.Response(200, json={"taus": [1.0], "id": "s1", "name": "one", "state": "active"})
+
+    client = frazil.Client(transport=httpx2.MockTransport(server))
+    assert client.profiles([client.study("one"), "two"], target=0.25, solver="metadata.tuner")["taus"] == [1.0]
+    path, query = asked[-1]
+    assert path == "/api/v1/profiles"
+    assert sorted(query) == [
+        ("measure", "steps"), ("problem", "space"), ("solver", "metadata.tuner"), ("studies", "s1"), ("studies", "two"),
+        ("target", "0.25"),
+    ]  # fmt: skip
+
+
 def test_a_scaling_rule_is_read_and_carries_the_best_to_any_batch_size(asked):
     study, questions, answer = asked
     rules = {"none": {"exponent": 0.0, "holds": False}, "square_root": {"exponent": 0.5, "holds": True}}

@@ -112,6 +112,8 @@ def lead_somewhere(case, api, study) -> None:
         case.query |= {"names": "adamw,lion"} if "names" in (case.query or {}) else {}
     if case.path.endswith("/predictions") and case.method == "GET" and len(repr(case.query)) % 2:
         case.query = {"slice": "lr"}
+    if case.path.endswith("/profiles"):
+        case.query = {"studies": [study["id"]], "measure": "trials"}
     if case.path.endswith("/scaling"):
         case.query = {"parameter": "lr", "batch": "size"}
     # Made-up points fit no space, and made-up schedules and norms mean nothing.

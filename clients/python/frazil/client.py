@@ -126,6 +126,24 @@ class Client:
         """Every study on the server."""
         return [self._study(info) for info in self._transport.pages("/studies")]
 
+    def profiles(
+        self,
+        studies: Sequence[str | Study],
+        *,
+        target: float | None = None,
+        measure: Literal["steps", "trials", "seconds"] = "steps",
+        solver: str = "policy",
+        problem: str = "space",
+    ) -> dict[str, Any]:
+        """How many problems each solver brings to the target within a multiple of the fastest one's time: performance
+        profiles, as the server describes them. `solver` and `problem` are "policy", "name", "space", "all" or
+        "metadata.KEY"; studies that agree in both are repeats. Without a target it is the median of a problem's bests.
+        """
+        named = [study if isinstance(study, str) else study.id for study in studies]
+        goal = None if target is None else repr(float(target))
+        query = {"target": goal, "measure": measure, "solver": solver, "problem": problem}
+        return dict(self._transport.get("/profiles", studies=named, **query))
+
     def _study(self, info: dict[str, Any]) -> Study:
         return Study(info, self._transport, self._courier)
 

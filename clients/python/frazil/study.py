@@ -167,7 +167,7 @@ class Study:
 
     @property
     def refinements(self) -> list[dict[str, Any]]:
-        """Every refined trial as of now: {"trial", "of", "value", "before", "won"}; "won" is None until it has ended."""
+        """Every refined trial: {"trial", "of", "value", "before", "won"}; "won" is None until it has ended."""
         records = {record["number"]: record for record in self.records()}
         sign = 1 if self.info["objectives"][0]["direction"] == "maximize" else -1
         return [_refinement(record, records[of], sign) for record in records.values() for of in _refined_from(record)]

@@ -145,6 +145,28 @@ class PredictionsOut(BaseModel):
     quantiles: dict[str, list[float]] | None = Field(None, description='By probability: "0.05" to "0.95".')
 
 
+class SolverOut(BaseModel):
+    solver: str
+    shares: list[float] = Field(description="Of the problems, brought to the target within each of `taus`.")
+    solved: int
+    fastest: int
+    score: float = Field(description="The mean share over ratios from 1 to 4.")
+
+
+class ProblemOut(BaseModel):
+    problem: str
+    target: float | None
+    times: dict[str, float | None] = Field(description="By solver, the median of its studies; null where never.")
+
+
+class ProfilesOut(BaseModel):
+    measure: Literal["steps", "trials", "seconds"]
+    studies: int
+    taus: list[float] = Field(description="Multiples of the time of the fastest solver.")
+    solvers: list[SolverOut] = Field(description="The best score first.")
+    problems: list[ProblemOut]
+
+
 class RankedOut(BaseModel):
     action: Literal["continue", "thaw", "start"]
     trial: int | None = Field(description="The run's number; null for a new configuration.")

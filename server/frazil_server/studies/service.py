@@ -265,6 +265,14 @@ async def get(connection: AsyncConnection, study_id: uuid.UUID) -> dict[str, Any
     return view(await _row(connection, study_id))
 
 
+async def get_all(connection: AsyncConnection, ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
+    """Studies as they travel, in this order. Raises `NotFound` if one has gone meanwhile."""
+    rows = {row.id: row for row in await connection.execute(_STUDIES.where(Study.id.in_(ids)))}
+    if len(rows) < len(ids):
+        raise NotFound("One of these studies was deleted.")
+    return [view(rows[study_id]) for study_id in ids]
+
+
 def view(row: Row[Any]) -> dict[str, Any]:
     """A study as it travels, from its row."""
     counts = {str(state): getattr(row, state.lower()) for state in TrialState}

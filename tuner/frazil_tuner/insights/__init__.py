@@ -9,6 +9,7 @@ from .extrapolation import extrapolation
 from .importances import METHODS, importances
 from .pareto import pareto
 from .predictions import calibration, predictions, slices
+from .profiles import profiles
 from .ranking import ranking
 from .regret import regret
 from .scaling import scaling
@@ -21,6 +22,7 @@ __all__ = [
     "importances",
     "pareto",
     "predictions",
+    "profiles",
     "ranking",
     "regret",
     "scaling",
