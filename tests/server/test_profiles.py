@@ -73,6 +73,14 @@ def test_larger_is_better_where_the_study_says_so(house, must, told):
     assert must(ask(house, [study], target=0.65, measure="trials", **BY))["problems"][0]["times"] == {"x": 3.0}
 
 
+def test_studies_are_named_by_id_as_well(house, must, told):
+    name = told("one", "x", [0.5])
+    study = must(house.get(f"/studies/{name}"))
+    found = must(ask(house, [study["id"], name], measure="trials", **BY))
+    assert found["studies"] == 1
+    assert found["problems"] == [{"problem": "one", "target": 0.5, "times": {"x": 1.0}}]
+
+
 def test_a_study_without_any_value_is_endless(house, must, told):
     found = must(ask(house, [told("one", "x", [])], **BY))
     assert found["problems"] == [{"problem": "one", "target": None, "times": {"x": None}}]

@@ -19,7 +19,6 @@ from frazil_tuner.insights import profiles
 
 from .. import wire
 from ..database import Connection
-from ..names import Name
 from ..studies import service
 from ..studies.definitions import is_compared
 from ..studies.service import DEFAULT_PROJECT, resolve
@@ -49,7 +48,7 @@ _Field = Query(max_length=200, pattern=r"^(policy|name|space|all|metadata\..+)$"
 async def get_profiles(
     connection: Connection,
     studies: Annotated[
-        list[Name], Query(min_length=1, max_length=MOST_STUDIES, description="Names or ids, one parameter for each.")
+        list[str], Query(min_length=1, max_length=MOST_STUDIES, description="Names or ids, one parameter for each.")
     ],
     *,
     target: Annotated[
