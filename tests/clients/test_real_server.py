@@ -135,6 +135,44 @@ def test_a_finished_run_is_repeated_with_its_schedule_refined_and_it_is_said_whe
     assert said["won"] == (records[1]["objective"] < records[0]["objective"])
 
 
+def test_one_trunk_serves_two_horizons_with_a_cooldown_each(create):
+    """At a constant rate w stays noisy; a cooldown brings it home, from wherever the trunk was branched."""
+    space = {"lr": frazil.Float(0.01, 1.0, log=True), "lr_schedule": frazil.Schedule(["constant", "linear"], peak="lr")}
+    study = create(space=space, resource=frazil.Resource("epoch", max=30), policy="random", budget={"trials": 3})
+    study.enqueue({"lr": 0.5, "lr_schedule": {"kind": "constant"}})
+    saved: dict[str, float] = {}
+
+    def train(trial):
+        """The weight after each epoch."""
+        rng = random.Random(trial.number)
+        weight = saved[trial.checkpoint.uri] if trial.checkpoint else 10.0
+        for epoch in trial.steps():
+            rate = frazil.schedules.value(trial.params["lr_schedule"], epoch - 1)
+            weight -= rate * (weight + rng.gauss(0, 1.0))
+            trial.report(epoch, loss=weight**2, wait=True)
+            yield epoch, weight
+
+    trunk, ends = study.ask(), (20, 30)
+    for epoch, weight in train(trunk):
+        if epoch + 10 in ends:
+            saved[f"memory:{epoch}"] = weight
+            trunk.save(f"memory:{epoch}")
+            table = [max(min((epoch + 10 - t) / 10, 1.0), 0.0) for t in range(30)]
+            cooldown = {"kind": "table", "peak": 0.5, "multipliers": table, "total_steps": 30}
+            study.branch(trunk, {"lr_schedule": cooldown}, until=epoch + 10)
+    trunk.tell()
+    for end in ends:
+        branch = study.ask()
+        assert (branch.checkpoint.uri, branch.checkpoint.step) == (f"memory:{end - 10}", end - 10)
+        assert (branch.from_step, branch.until_step) == (end - 10, end)
+        weight = next(weight for epoch, weight in train(branch) if epoch == end)
+        branch.tell()
+        curve = study.curve(branch.id, "loss")
+        assert [step for step, _ in curve] == list(range(1, end + 1))
+        assert curve[end - 11][1] == saved[f"memory:{end - 10}"] ** 2
+        assert weight**2 < 0.5
+
+
 def test_what_cannot_be_refined_is_said(create):
     space = {"lr": frazil.Float(0.01, 1.0, log=True), "lr_schedule": frazil.Schedule(["linear"], peak="lr")}
     study = create(space=space, resource=frazil.Resource("epoch", max=12), policy="random")
@@ -142,8 +180,7 @@ def test_what_cannot_be_refined_is_said(create):
         study.enqueue_refined()
     trial = study.ask()
     for epoch in range(1, 12):
-        trial.report(epoch, loss=1.0 / epoch, grad_norm=1.0 / epoch)
-    study.refresh()
+        trial.report(epoch, loss=1.0 / epoch, grad_norm=1.0 / epoch, wait=epoch == 11)
     with pytest.raises(ValueError, match="up to step 11 of 12"):
         study.enqueue_refined(trial)
     with pytest.raises(ValueError, match="no schedule 'lr'"):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .knowledge import Observed
     from .sender import Courier
     from .transport import Transport
-    from .trial import Gradients, Value
+    from .trial import Checkpoint, Gradients, Value
 
 LEASE_SECONDS = 120.0
 OVER = frozenset({"stopped", "completed"})
@@ -128,6 +128,25 @@ class Study:
     def enqueue(self, params: Mapping[str, Any]) -> None:
         """Puts a configuration at the head of the line."""
         self.add_trials([{"params": params}])
+
+    def branch(
+        self,
+        trial: Trial | Observed | int,
+        params: Mapping[str, Any] | None = None,
+        *,
+        checkpoint: Checkpoint | None = None,
+        until: int | None = None,
+    ) -> None:
+        """Puts a run at the head of the line that goes on from a checkpoint of `trial`, with its curve up to there and
+        with other `params`: a cooldown from a trunk that goes on by itself.
+
+        It begins at the newest checkpoint, or at one that you have kept, and is trained `until` this step, or the end,
+        before the policy is asked about it. Raises `Invalid` for what cannot be branched so.
+        """
+        number = trial if isinstance(trial, int) else trial.number
+        where = {"uri": checkpoint.uri, "step": checkpoint.step} if checkpoint else None
+        given = {"parent": number, "params": dict(params or {}), "checkpoint": where, "until_step": until}
+        self.add_trials([{name: value for name, value in given.items() if value is not None}])
 
     def enqueue_portfolio(self, points: Sequence[Mapping[str, Any]], tag: str = "baseline") -> None:
         """Puts configurations at the head of the line, tagged as the baseline that others have to beat."""

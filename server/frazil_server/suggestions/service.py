@@ -267,11 +267,16 @@ async def _accept(
             continue
         affordable, until = purse.afford(trial, trial.start_of_next_attempt(study), suggestion.until)
         if affordable:
-            trial.why = why
+            trial.why = {**why, **descent(trial.why)}
             if isinstance(suggestion, Start):
                 ledger.add_trial(trial)
             work.append((trial, until))
     return work
+
+
+def descent(why: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what a trial was branched from: stays, whatever becomes of it later."""
+    return {name: why[name] for name in ("parent", "from_step") if "parent" in why}
 
 
 def _unborn(study: StudyRecord, start: Start) -> TrialRecord:

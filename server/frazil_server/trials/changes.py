@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from ..studies.definitions import space_of
 from ..studies.models import Candidates
 from ..suggestions.models import Suggestion
 from . import rules
+from .branches import branch, copy_curves, parents_of
 from .ledger import Ledger
 from .models import Trial
 from .progress import retrace
@@ -56,11 +57,15 @@ async def add(
         )
     space = space_of(ledger.study.definition)
     candidates = await _candidates(ledger, space)
-    added = [_add_one(ledger, space, candidates, trial, f"/trials/{i}", now) for i, trial in enumerate(trials)]
+    parents = await parents_of(ledger, trials)
+    added = [_add_one(ledger, space, candidates, parents, trial, f"/trials/{i}", now) for i, trial in enumerate(trials)]
     await _refuse_taken(ledger, added)
     ledger.study.learned()
     await ledger.flush()
+    branches = {t.id: parents[body.parent] for t, body in zip(added, trials, strict=True) if body.parent is not None}
+    await copy_curves(ledger, branches)
     await ledger.score([trial.id for trial in added if trial.finished], added=True)
+    await ledger.score(list(branches))
     await ledger.flush()
     return [{"id": t.id, "number": t.number, "state": t.state, "study_state": ledger.study.state} for t in added]
 
@@ -74,8 +79,22 @@ async def _candidates(ledger: Ledger, space: Space) -> dict[Any, int] | None:
 
 
 def _add_one(
-    ledger: Ledger, space: Space, candidates: dict[Any, int] | None, body: TrialIn, pointer: str, now: datetime
+    ledger: Ledger,
+    space: Space,
+    candidates: dict[Any, int] | None,
+    parents: Mapping[int, TrialRecord],
+    body: TrialIn,
+    pointer: str,
+    now: datetime,
 ) -> TrialRecord:
+    if body.parent is not None:
+        trial = branch(ledger.study, space, parents, body, pointer)
+        ledger.add_trial(trial)
+        ledger.add_event("trial.added", trial, state=trial.state, parent=body.parent, from_step=trial.step)
+        return trial
+    for field in ("checkpoint", "until_step"):
+        if getattr(body, field) is not None:
+            raise _refused(pointer, field, "belongs to a branch; name its `parent`")
     trial = _record(ledger, space, candidates, body, pointer)
     ledger.add_trial(trial)
     if body.state != "QUEUED":

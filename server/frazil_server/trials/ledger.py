@@ -77,14 +77,22 @@ FROM unnest(%(kinds)s::text[], %(numbers)s::int[], %(datas)s::jsonb[]) AS e(kind
 
 _OUTDATE = """INSERT INTO obsolete_checkpoints (study_id, trial_id, uri)
     SELECT %(study)s, trial, uri FROM unnest(%(trials)s::uuid[], %(uris)s::text[]) AS o(trial, uri)"""
-# Passed over in silence: names that were used again since, and what a completed trial came to in the end.
+# Passed over in silence: names that were used again since, what a completed trial came to in the end, and what a trial
+# still needs that was branched from there, or from which this one was.
 _TELL_OBSOLETE = """WITH told AS (
     DELETE FROM obsolete_checkpoints WHERE id IN (
         SELECT id FROM obsolete_checkpoints WHERE study_id = %(study)s ORDER BY id LIMIT %(most)s)
     RETURNING id, trial_id, uri)
 SELECT told.uri FROM told JOIN trials t ON t.id = told.trial_id
-WHERE t.checkpoint_uri <> told.uri OR t.state IN ('PRUNED', 'FAILED', 'INFEASIBLE')
-    OR (t.state = 'COMPLETED' AND t.checkpoint_step < t.last_step)
+WHERE (t.checkpoint_uri <> told.uri OR t.state IN ('PRUNED', 'FAILED', 'INFEASIBLE')
+    OR (t.state = 'COMPLETED' AND t.checkpoint_step < t.last_step))
+AND NOT EXISTS (
+    SELECT FROM trials o WHERE o.study_id = t.study_id AND o.id <> t.id AND o.checkpoint_uri = told.uri
+    AND o.why ? 'parent' AND o.state IN ('RUNNING', 'PAUSED'))
+AND NOT EXISTS (
+    SELECT FROM trials o WHERE o.study_id = t.study_id AND o.number = (t.why ->> 'parent')::int
+    AND o.checkpoint_uri = told.uri
+    AND (o.state IN ('RUNNING', 'PAUSED') OR (o.state = 'COMPLETED' AND o.checkpoint_step = o.last_step)))
 ORDER BY told.id"""
 
 _STUDY = """SELECT id, name, state, definition, policy, budget, version, data_version, next_number, queued, running,

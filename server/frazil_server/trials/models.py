@@ -53,6 +53,7 @@ class Trial(Base):
         Index("ix_trials_ready", "study_id", "number", postgresql_where=_READY),
         Index("ix_trials_running", "study_id", "worker", postgresql_where="state = 'RUNNING'"),
         Index("ix_trials_state", "study_id", "state", "number"),
+        Index("ix_trials_branches", "study_id", "checkpoint_uri", postgresql_where="why ? 'parent'"),
         Index("ix_trials_objective", "study_id", "objective", "number", postgresql_where=_FINITE),
         CheckConstraint(
             "state IN ('QUEUED', 'RUNNING', 'PAUSED', 'COMPLETED', 'PRUNED', 'FAILED', 'INFEASIBLE')",

@@ -115,7 +115,7 @@ class TellIn(Strict):
 
 
 class TrialIn(Strict):
-    params: dict[str, Any]
+    params: dict[str, Any] = Field(description="Of a branch only what differs from its parent's.")
     state: Literal["QUEUED", "COMPLETED", "PRUNED", "FAILED", "INFEASIBLE"] = "QUEUED"
     values: Values = {}
     gradients: Gradients = {}
@@ -124,6 +124,13 @@ class TrialIn(Strict):
     reason: Text | None = None
     notes: Text = ""
     tags: Annotated[list[Name], Field(max_length=64)] = []
+    parent: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
+        None, description="The number of a trial to branch: the new one goes on from its checkpoint, with its curve."
+    )
+    checkpoint: CheckpointIn | None = Field(None, description="Of the parent, where it is not the newest one.")
+    until_step: Annotated[int, Field(ge=1, lt=2**31)] | None = Field(
+        None, description="Up to where a branch is trained before the policy is asked about it; the end, unless given."
+    )
 
 
 class TrialsIn(Strict):
