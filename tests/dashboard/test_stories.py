@@ -234,6 +234,30 @@ def test_a_trial_is_noted_tagged_excluded_retried_and_varied(watch, filled, clie
     assert (record["notes"][:8], record["tags"], record["excluded"]) == ("**good**", ["keep"], False)
 
 
+def test_a_frozen_run_is_varied_and_branched_from_its_checkpoint(watch, client, server_url) -> None:
+    study = client.create_study(unique("trunk"), space=SPACE, minimize="val_loss", resource=EPOCHS, policy="asha")
+    trunk = study.ask()
+    trunk.report(1, val_loss=loss(trunk.params, 1))
+    trunk.freeze("s3://runs/trunk.pt")
+    page = watch(server_url).open(f"/studies/{study.id}/trials/0")
+    page.get_by_role("button", name="Vary").click()
+    box = page.get_by_label("Parameters of the new trial, as JSON")
+    kind = "cosine" if trunk.params["lr_schedule"]["kind"] == "linear" else "linear"
+    params = {**trunk.params, "lr_schedule": {**trunk.params["lr_schedule"], "kind": kind}}
+    box.fill(json.dumps(params))
+    page.get_by_role("switch", name="Go on from the checkpoint at step 1").click()
+    page.get_by_role("button", name="Enqueue").click()
+    expect(page.get_by_text("Trial 1 goes to the next worker that asks.")).to_be_visible()
+    branch = study.ask()
+    assert (branch.number, branch.from_step, branch.checkpoint.uri) == (1, 1, "s3://runs/trunk.pt")
+    assert branch.params["lr_schedule"]["kind"] == kind
+    page.goto(f"{server_url}/studies/{study.id}/trials/1")
+    expect(page.get_by_text("branched from")).to_be_visible()
+    page.get_by_role("link", name="trial 0").click()
+    expect(page.get_by_role("heading", name="Trial 0", exact=True)).to_be_visible()
+    branch.release()
+
+
 def test_trials_are_ranked_by_drag_and_by_keyboard(watch, filled, client, server_url) -> None:
     page = watch(server_url).open(f"/studies/{filled['ranked']}/preferences")
     items = page.locator(".ranker li")

@@ -34,9 +34,9 @@ export function useTrialChange(study: string) {
 export function useEnqueue(study: string) {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: (params: Record<string, unknown>) =>
+    mutationFn: ({ params, parent }: { params: Record<string, unknown>; parent?: number }) =>
       send<Schemas["AddedTrials"]>("POST", `/studies/${encodeURIComponent(study)}/trials`, {
-        trials: [{ params, state: "QUEUED" }],
+        trials: [parent === undefined ? { params } : { params, parent }],
       }),
     onSuccess: (added) =>
       notifications.show({

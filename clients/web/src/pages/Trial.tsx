@@ -1,11 +1,11 @@
 /** One trial: what it was given, how it went, where it is heading, what happened to it, and what can be done with it. */
-import { Button, Group, MultiSelect, Stack, TagsInput, Text, Textarea } from "@mantine/core";
+import { Button, Group, MultiSelect, Stack, Switch, TagsInput, Text, Textarea } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useMemo, useState } from "react";
 import { number, type Schemas, type Study, type Trial } from "../api/client";
 import { eventsQuery, trialCurvesQuery, trialQuery } from "../api/queries";
 import { Chart, lines, type Option, tooltip, valueAxis } from "../components/Chart";
-import { Empty, Fact, Instead, LinkButton, Panel, StateBadge } from "../components/parts";
+import { Empty, Fact, Instead, LinkButton, Panel, StateBadge, TextLink } from "../components/parts";
 import { useTokens } from "../components/tokens";
 import { alike } from "../lib/alike";
 import { useEnqueue, useTrialChange } from "../lib/changes";
@@ -118,7 +118,12 @@ function TrialHead({ trial, study }: { trial: Trial; study: Study }) {
           {trial.excluded ? "Include" : "Exclude"}
         </Button>
         {finished && (
-          <Button size="xs" variant="default" onClick={() => enqueue.mutate(trial.params)} loading={enqueue.isPending}>
+          <Button
+            size="xs"
+            variant="default"
+            onClick={() => enqueue.mutate({ params: trial.params })}
+            loading={enqueue.isPending}
+          >
             Retry
           </Button>
         )}
@@ -152,6 +157,17 @@ function TrialHead({ trial, study }: { trial: Trial; study: Study }) {
             {trial.worker}
           </Fact>
         )}
+        {typeof trial.why.parent === "number" && (
+          <Fact name="branched from" hint={`at step ${shownValue(trial.why.from_step)}`}>
+            <TextLink
+              to="/studies/$study/trials/$number"
+              params={{ study: study.id, number: String(trial.why.parent) }}
+              search={(old) => old}
+            >
+              {`trial ${trial.why.parent}`}
+            </TextLink>
+          </Fact>
+        )}
         {trial.checkpoint && (
           <Fact name="checkpoint" hint={`step ${trial.checkpoint.step}`}>
             <code style={{ fontSize: 13 }}>{trial.checkpoint.uri.slice(0, 80)}</code>
@@ -162,14 +178,24 @@ function TrialHead({ trial, study }: { trial: Trial; study: Study }) {
   );
 }
 
-/** The same parameters, edited, as a trial of its own. */
+/** The step from which another run can go on in place of this one; null where none can. */
+function fork(trial: Trial, study: Study): number | null {
+  const resumed = resource(study);
+  const step = trial.checkpoint?.step ?? null;
+  return resumed?.kind === "resumable" && step !== null && step < resumed.max ? step : null;
+}
+
+/** The same parameters, edited, as a trial of its own; where there is a checkpoint, it may go on from there. */
 function Variation({ trial, study }: { trial: Trial; study: Study }) {
   const enqueue = useEnqueue(study.id);
+  const from = fork(trial, study);
+  const [branch, setBranch] = useState(false);
   const [text, setText] = useState<string | null>(null);
   const [fault, setFault] = useState<string | null>(null);
   const submit = () => {
     try {
-      enqueue.mutate(JSON.parse(text ?? ""), {
+      const params = JSON.parse(text ?? "") as Record<string, unknown>;
+      enqueue.mutate(branch && from !== null ? { params, parent: trial.number } : { params }, {
         onSuccess: () => setText(null),
         onError: (error) => setFault(error.message),
       });
@@ -199,6 +225,14 @@ function Variation({ trial, study }: { trial: Trial; study: Study }) {
         }}
         styles={{ input: { fontFamily: "ui-monospace, monospace", fontSize: 13 } }}
       />
+      {from !== null && (
+        <Switch
+          size="xs"
+          label={`Go on from the checkpoint at step ${from}`}
+          checked={branch}
+          onChange={(event) => setBranch(event.currentTarget.checked)}
+        />
+      )}
       <Group gap="xs">
         <Button size="xs" onClick={submit} loading={enqueue.isPending}>
           Enqueue
