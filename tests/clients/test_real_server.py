@@ -173,6 +173,46 @@ def test_one_trunk_serves_two_horizons_with_a_cooldown_each(create):
         assert weight**2 < 0.5
 
 
+def test_a_schedule_that_is_changed_in_flight_reaches_params_and_schedulers(client, create):
+    import torch
+
+    space = {"lr": frazil.Float(0.01, 1.0, log=True), "plan": frazil.Schedule(["constant", "linear"], peak="lr")}
+    study = create(space=space, resource=frazil.Resource("epoch", max=10), policy="random")
+    study.enqueue({"lr": 0.5, "plan": {"kind": "constant"}})
+    trial, rates = study.ask(), []
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=trial.params["lr"])
+    scheduler = trial.scheduler(optimizer)
+    saved = {}
+    for epoch in trial.steps():
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+        if epoch == 4:
+            client._transport.patch(
+                f"/trials/{trial.id}", {"schedules": {"plan": {"kind": "linear", "total_steps": 10}}}
+            )
+        trial.report(epoch, loss=1.0, wait=True)
+        if epoch == 6:
+            saved = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
+            trial.reschedule(plan={"kind": "table", "peak": 0.5, "multipliers": [0.1] * 10, "total_steps": 10})
+            trial.freeze("memory:6")
+            break
+    assert rates == pytest.approx([0.5] * 5 + [0.5 * 0.5])
+    thawed = study.ask()
+    assert thawed.params["plan"]["kind"] == "table"
+    assert [item["step"] for item in thawed.why["rescheduled"]] == [3, 6]
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=thawed.params["lr"])
+    scheduler = thawed.scheduler(optimizer)
+    optimizer.load_state_dict(saved["optimizer"])
+    scheduler.load_state_dict(saved["scheduler"])
+    for epoch in thawed.steps():
+        optimizer.step()
+        scheduler.step()
+        thawed.report(epoch, loss=1.0)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+    thawed.tell()
+
+
 def test_what_cannot_be_refined_is_said(create):
     space = {"lr": frazil.Float(0.01, 1.0, log=True), "lr_schedule": frazil.Schedule(["linear"], peak="lr")}
     study = create(space=space, resource=frazil.Resource("epoch", max=12), policy="random")

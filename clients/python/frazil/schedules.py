@@ -114,14 +114,23 @@ def refine(
 class Multiplier:
     """The multipliers as a callable, in the form in which torch's LambdaLR can save it: `LambdaLR(optimizer,
     Multiplier(schedule))`. `steps_per_unit`: optimizer steps in a unit of the schedule, an epoch say.
+
+    What is multiplied stays the peak of the first schedule, also after it was told to `follow` another.
     """
 
     def __init__(self, schedule: Schedule, steps_per_unit: float = 1.0) -> None:
         self.schedule = dict(schedule)
         self.steps_per_unit = steps_per_unit
+        self.peak = schedule.get("peak")
+        self.scale = 1.0
+
+    def follow(self, schedule: Schedule) -> None:
+        """Goes on with another schedule, from the next step on."""
+        peak = schedule.get("peak")
+        self.schedule, self.scale = dict(schedule), peak / self.peak if peak and self.peak else 1.0
 
     def __call__(self, step: float) -> float:
-        return multiplier(self.schedule, step / self.steps_per_unit)
+        return self.scale * multiplier(self.schedule, step / self.steps_per_unit)
 
 
 # ── kinds ────────────────────────────────────────────────────────────────────────────────────────────────────────────

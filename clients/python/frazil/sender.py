@@ -43,7 +43,8 @@ class Outbox:
 
     The lease is timed on the monotonic clock, from the seconds that were asked for; what a wall clock says, here or on
     the server, plays no part. `decision` is the last answer; `lost` becomes true when the trial is another worker's;
-    `obsolete` collects the checkpoints that answers called so. Any thread may call any method.
+    `obsolete` collects the checkpoints that answers called so; `schedules` were changed in flight. Any thread may call
+    any method.
     """
 
     def __init__(self, transport: Transport, trial: str, lease: str, lease_seconds: float) -> None:
@@ -58,6 +59,7 @@ class Outbox:
         self.decision: Decision | None = None
         self.lost = False
         self.obsolete: list[str] = []
+        self.schedules: dict[str, Any] = {}
 
     def put(self, measurement: dict[str, Any]) -> None:
         """Takes a measurement to be sent; raises what the courier has met since the last call."""
@@ -125,6 +127,7 @@ class Outbox:
         if "decision" in answer:
             self.decision = Decision(answer["decision"], answer["until_step"], answer["reason"])
             self.obsolete += answer.get("obsolete_checkpoints", ())
+            self.schedules = answer.get("schedule") or self.schedules
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None

@@ -45,13 +45,13 @@ def optimizer(entry: Entry, params: Mapping[str, Any], model: nn.Module) -> Opti
     return built
 
 
-def scheduler(optimizer: Optimizer, schedule: Schedule, steps_per_unit: float = 1.0) -> LambdaLR:
+def scheduler(optimizer: Optimizer, schedule: Schedule | Multiplier, steps_per_unit: float = 1.0) -> LambdaLR:
     """A scheduler to step after every step of the optimizer; `steps_per_unit` of these are a step of the study's.
 
     The groups keep their ratios. It needs no state of its own: on resuming, `last_epoch` is set by `load_state_dict`.
     """
     inner = getattr(optimizer, "base_optimizer", optimizer)  # SAM has the groups of the optimizer within
-    return LambdaLR(inner, Multiplier(schedule, steps_per_unit))
+    return LambdaLR(inner, schedule if isinstance(schedule, Multiplier) else Multiplier(schedule, steps_per_unit))
 
 
 def lightning(optimizer: Optimizer, schedule: Schedule, steps_per_unit: float = 1.0) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, SupportsFloat
 from urllib.parse import quote
 
 from .errors import TrialFinished
+from .schedules import Multiplier
 from .sender import Outbox
 from .transport import log
 
@@ -65,6 +66,7 @@ class Trial:
         self.stepping = False
         self.interrupted = False
         self._settled = False
+        self._followers: list[tuple[str, Multiplier]] = []
         self._reported = self.from_step
         self._started = time.monotonic()
         self._courier = courier
@@ -109,8 +111,16 @@ class Trial:
         self.stepping = True
         step = self.from_step
         while not self._over(step, last):
+            self._follow()
             step += 1
             yield step
+
+    def _follow(self) -> None:
+        """Takes over schedules that were changed on the server: `params`, and the schedulers made from them."""
+        self.params.update(self._outbox.schedules)
+        for name, follower in self._followers:
+            if follower.schedule != self.params[name]:
+                follower.follow(self.params[name])
 
     def report(self, step: int, /, *, wait: bool = False, **metrics: SupportsFloat) -> None:
         """Hands over what `step` measured. Returns at once, except at the end of a grant, where a decision is due.
@@ -127,6 +137,16 @@ class Trial:
             self.flush()
         else:
             self._courier.wake()
+        self._follow()
+
+    def reschedule(self, **schedules: Mapping[str, Any]) -> None:
+        """Goes on with other schedules, by parameter, and has the server write that down. Anybody else may do the same
+        with `PATCH /trials/{trial}`: they then come with the answer to a report, and `params` and schedulers follow.
+        """
+        self.flush()
+        changed = self._transport.patch(f"/trials/{self.id}", {"schedules": schedules})["params"]
+        self.params.update({name: changed[name] for name in schedules})
+        self._follow()
 
     def flush(self) -> None:
         """Returns when the server has every measurement reported so far."""
@@ -160,7 +180,10 @@ class Trial:
         schedules = [key for key, value in self.params.items() if isinstance(value, dict) and "kind" in value]
         if name is None and len(schedules) != 1:
             raise ValueError(f"params have {len(schedules)} schedules; name one of {', '.join(schedules) or 'them'}")
-        return built.scheduler(optimizer, self.params[name or schedules[0]], steps_per_unit)
+        name = name or schedules[0]
+        follower = Multiplier(self.params[name], steps_per_unit)
+        self._followers.append((name, follower))
+        return built.scheduler(optimizer, follower)
 
     # ── endings ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

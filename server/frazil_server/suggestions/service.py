@@ -275,8 +275,8 @@ async def _accept(
 
 
 def descent(why: Mapping[str, Any]) -> dict[str, Any]:
-    """Of what a trial was branched from: stays, whatever becomes of it later."""
-    return {name: why[name] for name in ("parent", "from_step") if "parent" in why}
+    """Of what a trial was branched, and what its schedules were: stays, whatever is decided about it later."""
+    return {name: why[name] for name in ("parent", "from_step", "rescheduled") if name in why}
 
 
 def _unborn(study: StudyRecord, start: Start) -> TrialRecord:

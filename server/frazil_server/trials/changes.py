@@ -28,6 +28,7 @@ from .ledger import Ledger
 from .models import Trial
 from .progress import retrace
 from .records import Point, TrialRecord
+from .rescheduling import reschedule
 from .schemas import Estimate, TrialIn, TrialPatch
 from .views import get
 
@@ -167,7 +168,7 @@ async def _refuse_taken(ledger: Ledger, added: Sequence[TrialRecord]) -> None:
 
 
 async def correct(connection: AsyncConnection, trial_id: uuid.UUID, patch: TrialPatch) -> dict[str, Any]:
-    """Changes notes, tags, exclusion or values; what values were before stays in the trial's events."""
+    """Changes notes, tags, exclusion, values or schedules; what these were before stays in the trial's events."""
     study_id = await study_of(connection, trial_id)
     ledger = await Ledger.open(connection, study_id, lock=True)
     await ledger.fetch([trial_id])
@@ -182,6 +183,11 @@ async def correct(connection: AsyncConnection, trial_id: uuid.UUID, patch: Trial
     if given:
         changed = given | {"xid": text("pg_current_xact_id()::text::bigint")}
         await connection.execute(update(table(Trial)).where(Trial.id == trial_id).values(changed))
+    if patch.schedules is not None and (happened := reschedule(ledger.study, trial, patch.schedules)):
+        ledger.changed(trial)
+        ledger.study.learned()
+        ledger.add_event("trial.rescheduled", trial, **happened)
+        await connection.execute(update(table(Trial)).where(Trial.id == trial_id).values(params=trial.params))
     if data:
         ledger.study.learned()
         await connection.execute(

@@ -31,7 +31,7 @@ _COLUMNS = _PROGRESS | {
     "state": "text", "values": "jsonb", "gradients": "jsonb", "cost": "float8", "reason": "text", "worker": "text",
     "lease_token": "text", "returned_token": "text", "lease_seconds": "float8", "attempt": "int", "losses": "int",
     "from_step": "int", "until_step": "int", "ready": "bool", "verdict": "jsonb", "checkpoint_uri": "text",
-    "checkpoint_step": "int", "why": "jsonb", "told": "jsonb", "started_at": "timestamptz",
+    "checkpoint_step": "int", "schedule": "jsonb", "why": "jsonb", "told": "jsonb", "started_at": "timestamptz",
     "finished_at": "timestamptz",
 }  # fmt: skip
 _BIRTH = _COLUMNS | {

@@ -34,7 +34,8 @@ class Trial(Base):
 
     `step` is the last step reported in the present attempt, `last_step` in any. Steps up to `until_step` are granted.
     `returned_token` is the lease that was given back last, so that giving it back twice is harmless. `ready` marks a
-    trial that may be handed out without asking the policy. `xid` is the transaction that last changed
+    trial that may be handed out without asking the policy. `schedule` holds the schedules that were changed since the
+    lease was given, for its holder to be told. `xid` is the transaction that last changed
     what a policy sees: readers ask for all trials changed since the horizon of their last look. Reports between two
     decisions touch no indexed column, so that Postgres updates the row in place (HOT).
     """
@@ -90,6 +91,7 @@ class Trial(Base):
     verdict: Mapped[dict[str, Any] | None]
     checkpoint_uri: Mapped[str | None] = mapped_column(Text)
     checkpoint_step: Mapped[int | None]
+    schedule: Mapped[dict[str, Any] | None]
     why: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY)
     told: Mapped[dict[str, Any] | None]
     notes: Mapped[str] = mapped_column(Text, server_default="")

@@ -116,6 +116,7 @@ class TrialRecord:
     verdict: dict[str, Any] | None = None
     checkpoint_uri: str | None = None
     checkpoint_step: int | None = None
+    schedule: dict[str, Any] | None = None
     why: dict[str, Any] = field(default_factory=dict)
     told: dict[str, Any] | None = None
     started_at: datetime | None = None

@@ -107,7 +107,7 @@ def grant(
     trial.attempt += 1
     trial.from_step = trial.step = start
     trial.until_step = until
-    trial.ready, trial.verdict, trial.returned_token = False, None, None
+    trial.ready, trial.verdict, trial.returned_token, trial.schedule = False, None, None, None
     trial.worker, trial.lease_token, trial.lease_seconds = worker, lease_token(), seconds
     extend(trial, now)
     study.steps_used += (until - start) if until is not None else 0

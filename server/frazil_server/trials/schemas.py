@@ -144,6 +144,11 @@ class TrialPatch(Strict):
     tags: Annotated[list[Name], Field(max_length=64)] | None = None
     excluded: bool | None = Field(None, description="The tuner forgets an excluded trial.")
     values: Values | None = Field(None, description="Corrected values; the old ones stay in the trial's events.")
+    schedules: Annotated[dict[Name, dict[str, Any]], Field(min_length=1, max_length=64)] | None = Field(
+        None,
+        description="Of an unfinished trial: its schedules from now on, by parameter. Its worker is told with the "
+        "answer to its next report.",
+    )
 
 
 class CheckpointOut(BaseModel):
@@ -179,7 +184,9 @@ class ReportOut(BaseModel):
     decision: Literal["continue", "pause", "stop"]
     until_step: int | None
     reason: str
-    schedule: None
+    schedule: dict[str, Any] | None = Field(
+        description="Schedules, by parameter, that were changed since the lease was given: go on with these."
+    )
     obsolete_checkpoints: list[str] = Field(
         description="Checkpoints of the study's trials from which nobody will go on any more: superseded ones, and "
         "those of finished trials, except a completed one's that holds its last step. Each is told once, to whoever "

@@ -268,7 +268,7 @@ def _describe(desk: Transaction, command: OfTrial) -> dict[str, Any]:
             "decision": verdict["decision"],
             "until_step": trial.until_step,
             "reason": verdict["reason"],
-            "schedule": None,
+            "schedule": trial.schedule,
             "obsolete_checkpoints": [],
             "lease_expires_at": trial.lease_expires_at or desk.now,
         }

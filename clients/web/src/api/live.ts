@@ -6,7 +6,7 @@ import { studyKey } from "./queries";
 
 const KINDS = [
   "study.created", "study.changed", "study.completed", "study.compared", "study.imported",
-  "trial.added", "trial.started", "trial.resumed", "trial.reported", "trial.paused", "trial.released", "trial.lost",
+  "trial.added", "trial.rescheduled", "trial.started", "trial.resumed", "trial.reported", "trial.paused", "trial.released", "trial.lost",
   "trial.completed", "trial.pruned", "trial.failed", "trial.infeasible", "trial.corrected",
 ]; // biome-ignore format: the kinds of events, by whom they happen to
 
