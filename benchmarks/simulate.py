@@ -24,7 +24,7 @@ import numpy as np
 
 from frazil_server.suggestions.seeds import seed_of
 from frazil_tuner.history import Curve, Definition, Params, Resource, Study, Trial, TrialState
-from frazil_tuner.policies import Continue, Decision, Pause, Recommendation, Resume, Start, Suggestion
+from frazil_tuner.policies import Branch, Continue, Decision, Pause, Recommendation, Resume, Start, Suggestion
 
 Floats = np.ndarray
 T = TypeVar("T")
@@ -270,6 +270,8 @@ class _Stage:
 
     def _lease(self, waiting: list[int], suggestion: Suggestion) -> None:
         """Gives the suggested work to the first who waits, as far as the budget goes."""
+        if isinstance(suggestion, Branch):
+            raise Broken("a table has no curve for a branch")
         run = self._started(suggestion) if isinstance(suggestion, Start) else self._thawed(suggestion)
         assert suggestion.until is not None
         until = min(suggestion.until, run.step + self.budget - self.granted)

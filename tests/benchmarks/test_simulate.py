@@ -45,6 +45,7 @@ TAKING_STEPS: Mapping[str, Mapping[str, Any]] = {
     "bohb": {},
     "median": {},
     "percentile": {},
+    "pbt": {"population": 64},
     "prediction_stopping": {"suggester": "random"},
     "random": {},
 }

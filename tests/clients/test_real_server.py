@@ -173,6 +173,49 @@ def test_one_trunk_serves_two_horizons_with_a_cooldown_each(create):
         assert weight**2 < 0.5
 
 
+def test_a_population_finds_a_schedule_that_can_be_replayed(create):
+    """A loss whose best rate falls as it is learned: no constant rate is as good as a line of branches."""
+    study = create(
+        space={"lr": frazil.Float(0.003, 1.0, log=True), "momentum": frazil.Float(0, 0.5)},
+        resource=frazil.Resource("epoch", max=20),
+        policy={"name": "pbt", "population": 6, "interval": 2, "truncation": 0.34},
+        budget={"resource": 400},
+    )
+    saved: dict[str, float] = {}
+
+    def train(rate, weight, epochs, rng):
+        for _ in range(epochs):
+            weight -= rate * (weight + rng.gauss(0, 0.5))
+        return weight
+
+    for trial in study.trials():
+        weight = saved[trial.checkpoint.uri] if trial.checkpoint else 10.0
+        for epoch in trial.steps():
+            weight = train(trial.params["lr"], weight, 1, random.Random(1000 * trial.number + epoch))
+            trial.report(epoch, loss=weight**2)
+        if trial.paused:
+            uri = f"memory:{trial.number}:{epoch}"
+            saved[uri] = weight
+            trial.freeze(uri)
+    records = {record["number"]: record for record in study.records()}
+    branches = [record for record in records.values() if "parent" in record["why"]]
+    assert len(branches) >= 3
+    for branch in branches:
+        parent, begun = records[branch["why"]["parent"]], branch["why"]["from_step"]
+        mine, theirs = (dict(study.curve(record["id"], "loss")) for record in (branch, parent))
+        assert begun > 0
+        assert all(mine[step] == theirs[step] for step in range(1, begun + 1))
+        assert sorted(mine) == list(range(1, branch["last_step"] + 1))
+    longest = max(branches, key=lambda record: (record["state"] == "COMPLETED", record["last_step"]))
+    found = study.lineage(longest["number"], "lr")
+    begun, parent = longest["why"]["from_step"], records[longest["why"]["parent"]]
+    at = [frazil.schedules.value(found, step) for step in range(longest["last_step"])]
+    assert at[begun:] == pytest.approx([longest["params"]["lr"]] * (longest["last_step"] - begun))
+    assert at[begun - 1] == pytest.approx(parent["params"]["lr"])
+    with pytest.raises(ValueError, match="no number or schedule called 'optimizer'"):
+        study.lineage(longest["number"], "optimizer")
+
+
 def test_a_schedule_that_is_changed_in_flight_reaches_params_and_schedulers(client, create):
     import torch
 

@@ -25,7 +25,18 @@ from frazil_tuner.history import (
     Trial,
     TrialState,
 )
-from frazil_tuner.policies import POLICIES, Continue, Pause, Policy, Recommendation, Resume, Start, Stop, build
+from frazil_tuner.policies import (
+    POLICIES,
+    Continue,
+    Pause,
+    Policy,
+    Recommendation,
+    Resume,
+    Start,
+    Stop,
+    Suggestion,
+    build,
+)
 from frazil_tuner.space import Space
 
 SPACE = Space.from_json(
@@ -134,10 +145,11 @@ class PolicyContract:
         rng = np.random.default_rng(1)
         return float([self.space.draw(rng) for _ in range(i + 1)][i]["lr"])
 
-    def is_sound(self, suggestion: Start | Resume, study: Study) -> bool:
-        if isinstance(suggestion, Resume):
+    def is_sound(self, suggestion: Suggestion, study: Study) -> bool:
+        if not isinstance(suggestion, Start):
             (trial,) = [trial for trial in study.trials if trial.number == suggestion.number]
-            return trial.state.paused and trial.last_step < suggestion.until <= EPOCHS.max
+            fits = isinstance(suggestion, Resume) or study.space.check(suggestion.params) == suggestion.params
+            return fits and trial.state.paused and trial.last_step < suggestion.until <= EPOCHS.max
         granted = self.resource is None if suggestion.until is None else 1 <= suggestion.until <= EPOCHS.max
         if study.definition.candidates is not None:
             assert suggestion.candidate is not None
@@ -389,6 +401,12 @@ class TestHyperband(PolicyContract):
 
 class TestBohb(PolicyContract):
     name = "bohb"
+    resource = EPOCHS
+
+
+class TestPbt(PolicyContract):
+    name = "pbt"
+    options: ClassVar[Mapping[str, Any]] = {"population": 20}
     resource = EPOCHS
 
 

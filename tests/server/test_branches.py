@@ -182,3 +182,60 @@ def test_branches_travel_with_the_study(house, must, study, trunk):
     found = next(line for line in exported if line.get("number") == 1)
     assert found["why"]["parent"] == trunk["number"]
     assert found["checkpoint"] == {"uri": "s3://trunk-3", "step": 3}
+
+
+# ── branches that a policy orders ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def population(house):
+    return house.create(
+        space=[LR, DROPOUT],
+        resource=EPOCHS,
+        policy={"name": "pbt", "population": 4, "interval": 2, "truncation": 0.3},
+    )
+
+
+def freeze_all(house, must, study, *, checkpoints=True):
+    """Trains four trials to the end of their first interval; the last one is given up."""
+    for number in range(4):
+        trial = house.lease(study, f"w{number}")
+        saved = {"checkpoint": {"uri": f"s3://{number}", "step": 2}} if checkpoints else {}
+        answer = must(house.report(trial, 1, 2, value=1.0 + number, **saved))
+        if answer["decision"] == "stop":
+            must(house.tell(trial, state="PRUNED"))
+        else:
+            must(house.say(trial, ":pause", step=2))
+
+
+def test_the_worst_of_a_population_is_replaced_by_a_branch_of_the_best(house, must, population):
+    freeze_all(house, must, population)
+    branch = house.lease(population, "again")
+    assert (branch["number"], branch["from_step"], branch["until_step"]) == (4, 2, 4)
+    why = branch["why"]
+    assert (why["policy"], why["phase"], why["from_step"]) == ("pbt", "explore", 2)
+    parent = why["parent"]
+    assert parent in (0, 1)
+    assert branch["checkpoint"] == {"uri": f"s3://{parent}", "step": 2}
+    assert curve(house, must, branch) == [(1, 1.0 + parent), (2, 1.0 + parent)]
+    assert house.trial(branch)["objective"] == 1.0 + parent
+    assert must(house.report(branch, 3, 4, value=0.1))["decision"] == "pause"
+    resumed = house.lease(population, "other")
+    assert resumed["number"] < 3
+    assert resumed["why"]["phase"] == "exploit"
+
+
+def test_params_of_a_run_without_a_checkpoint_are_trained_from_the_start(house, must, population):
+    freeze_all(house, must, population, checkpoints=False)
+    branch = house.lease(population, "again")
+    assert (branch["from_step"], branch["checkpoint"]) == (0, None)
+    assert branch["why"]["from_step"] == 0
+    assert must(house.get(f"/trials/{branch['id']}/curve"))["curves"] == []
+
+
+def test_a_branch_that_waits_on_the_shelf_is_handed_out_as_one(house, must, population):
+    """Suggestions are computed ahead where asks come in numbers: what is left over waits."""
+    freeze_all(house, must, population)
+    trials = house.ask(population, count=3, worker="many")["trials"]
+    assert [trial["why"]["phase"] for trial in trials] == ["explore", "exploit", "exploit"]
+    assert len({trial["number"] for trial in trials}) == 3

@@ -31,9 +31,9 @@ def problems_of(spec: Any, definition: Definition = EPOCHS) -> dict[str, str]:
 
 def test_the_table_has_every_policy_under_its_own_name() -> None:
     searching = {"freeze_thaw", "bayes", "multi_fidelity", "tpe", "cmaes", "nsga2", "cem", "cbo", "rank_sgd"}
-    halving = {"asha", "hyperband", "bohb"}
+    narrowing = {"asha", "hyperband", "bohb", "pbt"}
     stopping = {"median", "percentile", "prediction_stopping"}
-    assert set(POLICIES) == {"auto", "random", "sobol", "grid", *searching, *halving, *stopping}
+    assert set(POLICIES) == {"auto", "random", "sobol", "grid", *searching, *narrowing, *stopping}
     assert all(policy.name == name for name, policy in POLICIES.items())
 
 

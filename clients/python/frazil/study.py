@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 120.0
 OVER = frozenset({"stopped", "completed"})
 WAIT = 1.0  # seconds until the next ask, where the server did not say
+MOST_ENTRIES = 10_000  # of a table
 REFINED = "refined"  # the tag of trials that repeat another with its schedule refined
 GLANCE = 0.2  # seconds; how often a waiting worker looks whether it has been asked to end
 
@@ -291,6 +292,28 @@ class Study:
         found = self._transport.get(f"/trials/{trial_id}/curve", metric=metric)
         return [(point["step"], float(point["value"])) for curve in found["curves"] for point in curve["points"]]
 
+    def lineage(self, trial: Trial | Observed | int, parameter: str) -> dict[str, Any]:
+        """What a parameter was at every step of a run and of those that it was branched from, as a schedule that can be
+        replayed: what population-based training has found. Also of a schedule, whose values then count.
+
+        Raises ValueError where a run of the line had no such parameter, or a name in its place.
+        """
+        records = {record["number"]: record for record in self.records()}
+        record = records[trial if isinstance(trial, int) else trial.number]
+        end, values = record["last_step"], list[float]()
+        while True:
+            begun = record["why"].get("from_step", 0) if "parent" in record["why"] else 0
+            values = [_value_at(record, parameter, step) for step in range(begun, end)] + values
+            if not begun:
+                break
+            record, end = records[record["why"]["parent"]], begun
+        every = -(-len(values) // MOST_ENTRIES) or 1
+        kept, peak = values[::every], max(values, default=0.0) or 1.0
+        multipliers = [value / peak for value in kept]
+        return {
+            "kind": "table", "peak": peak, "multipliers": multipliers, "every": every, "total_steps": len(values)
+        }  # fmt: skip
+
     def trials_dataframe(self) -> pd.DataFrame:
         """Every trial in a row: number, state, last step, objective so far, `params_…`, `values_…`. Needs pandas."""
         try:
@@ -336,6 +359,20 @@ class Study:
         if len(metrics) > 1:
             raise ValueError(f"this study has several objectives; tell a value for each of {metrics}")
         return metrics[0]
+
+
+def _value_at(record: Mapping[str, Any], parameter: str, step: int) -> float:
+    """What a parameter was in a trial when so many steps were done, whatever it became later."""
+    params = dict(record["params"])
+    for change in reversed(record["why"].get("rescheduled", ())):
+        if step < change["step"]:
+            params.update(change["before"])
+    value = params.get(parameter)
+    if isinstance(value, Mapping):
+        return schedules.value(value, step)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"trial {record['number']} has no number or schedule called {parameter!r}")
+    return float(value)
 
 
 def _refined_from(record: Mapping[str, Any]) -> list[int]:

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from frazil_tuner.errors import FrazilError, TryLater
 from frazil_tuner.history import Params, Study
-from frazil_tuner.policies import Policy, Recommendation, Resume, Suggestion, build
+from frazil_tuner.policies import Branch, Policy, Recommendation, Resume, Suggestion, build
 from frazil_tuner.policies.sobol import Sobol
 
 from ..database import transaction
@@ -274,6 +274,9 @@ def _row(suggestion: Suggestion, policy: Policy, seed: int, version: int) -> dic
     why = {"policy": policy.name, **suggestion.why, "seed": seed, "data_version": version}
     if isinstance(suggestion, Resume):
         return {"trial_number": suggestion.number, "until_step": suggestion.until, "why": why}
+    if isinstance(suggestion, Branch):
+        number, params = suggestion.number, suggestion.params
+        return {"trial_number": number, "params": params, "until_step": suggestion.until, "why": why}
     return {
         "params": suggestion.params,
         "candidate": suggestion.candidate,

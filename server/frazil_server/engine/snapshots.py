@@ -142,7 +142,7 @@ class Snapshots:
             shelved=tuple(_with_reals(row.params, reals) for row in shelf if row.params is not None),
             shelved_candidates=tuple(row.candidate for row in shelf if row.candidate is not None),
             shelved_until=tuple(row.until_step for row in shelf if row.params is not None),
-            thawing=tuple(row.trial_number for row in shelf if row.trial_number is not None),
+            thawing=tuple(row.trial_number for row in shelf if row.params is None),
             version=study.data_version,
             rankings=look.rankings,
             related=await self._related(connection, study, look.definition),

@@ -16,7 +16,8 @@ from ..studies.models import EMPTY, NOW
 class Suggestion(Base):
     """A suggestion that waits to be asked for.
 
-    `trial_number` is set when it resumes a paused trial, `params` when it starts a new one. `data_version` is the
+    `trial_number` is set when it resumes a paused trial, `params` when it starts a new one, and both when it branches
+    one. `data_version` is the
     version of the data it was computed from; `why` its provenance; `context` what was fixed for it: it serves asks with
     this context only.
     """

@@ -11,12 +11,13 @@ from sqlalchemy import text
 
 from frazil_tuner.errors import FrazilError
 from frazil_tuner.history import Params, TrialState
-from frazil_tuner.policies import Continue, Policy, Resume, Start, Stop, Suggestion
+from frazil_tuner.policies import Branch, Continue, Policy, Resume, Start, Stop, Suggestion
 
 from .. import wire
 from ..ids import uuid7
 from ..studies.definitions import with_role
 from ..trials import rules
+from ..trials.branches import branched
 from ..trials.commands import Ask, Considered
 from ..trials.records import StudyRecord, TrialRecord
 from .contexts import read_context, suits
@@ -241,12 +242,15 @@ async def _from_shelf(
     context = wire.dump(asks[0].context).decode()
     parameters = {"study": study.id, "ages": policy.ages, "since": since, "context": context, "count": count}
     rows = sorted((await desk.ledger.connection.execute(_TAKE, parameters)).all(), key=lambda row: row.id)
-    return [
-        (Start(row.params, row.until_step, row.candidate), row.why)
-        if row.trial_number is None
-        else (Resume(row.trial_number, row.until_step), row.why)
-        for row in rows
-    ]
+    return [(_suggestion(row), row.why) for row in rows]
+
+
+def _suggestion(row: Any) -> Suggestion:
+    if row.trial_number is None:
+        return Start(row.params, row.until_step, row.candidate)
+    if row.params is None:
+        return Resume(row.trial_number, row.until_step)
+    return Branch(row.trial_number, row.params, row.until_step)
 
 
 async def _accept(
@@ -254,13 +258,18 @@ async def _accept(
 ) -> list[Work]:
     """Turns suggestions into trials: new rows for new configurations, the paused row for a resumption."""
     ledger, study = desk.ledger, desk.ledger.study
-    found = await ledger.fetch_numbers([s.number for s, _ in suggestions if isinstance(s, Resume)])
-    waiting = [trial for trial in found if trial.state is TrialState.PAUSED and not trial.ready]
+    numbers = [s.number for s, _ in suggestions if isinstance(s, Resume | Branch)]
+    found = {trial.number: trial for trial in await ledger.fetch_numbers(numbers)}
+    waiting = [trial for trial in found.values() if trial.state is TrialState.PAUSED and not trial.ready]
     paused = {trial.number: trial for trial in waiting if suits(trial.params, context)}
     work = []
     for suggestion, why in suggestions:
         if isinstance(suggestion, Start):
             trial = _unborn(study, suggestion)
+        elif isinstance(suggestion, Branch):
+            if suggestion.number not in found:
+                continue
+            trial = _branch(study, found[suggestion.number], suggestion)
         elif suggestion.number in paused:
             trial = paused.pop(suggestion.number)
         else:
@@ -270,8 +279,18 @@ async def _accept(
             trial.why = {**why, **descent(trial.why)}
             if isinstance(suggestion, Start):
                 ledger.add_trial(trial)
+            elif isinstance(suggestion, Branch):
+                ledger.add_branch(trial, found[suggestion.number])
             work.append((trial, until))
     return work
+
+
+def _branch(study: StudyRecord, parent: TrialRecord, branch: Branch) -> TrialRecord:
+    """What goes on from the parent's checkpoint; without one, what starts with these params."""
+    if study.restarts or parent.checkpoint_uri is None or parent.checkpoint_step is None:
+        return replace(_unborn(study, Start(branch.params)), why={"parent": parent.number, "from_step": 0})
+    place = parent.checkpoint_uri, parent.checkpoint_step
+    return branched(study, parent, place, branch.params, branch.until)
 
 
 def descent(why: Mapping[str, Any]) -> dict[str, Any]:

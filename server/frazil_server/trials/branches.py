@@ -6,23 +6,17 @@ A branch is a frozen trial like any other. Its checkpoint is its parent's, its f
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from frazil_tuner.errors import FrazilError, Problem, Refused
 from frazil_tuner.history import TrialState
 from frazil_tuner.space import Space
 
-from ..database import fetch
 from ..ids import uuid7
 from .ledger import Ledger
 from .records import StudyRecord, TrialRecord
 from .schemas import TrialIn
-
-_COPY = """INSERT INTO measurements (trial_id, metric, step, value, elapsed, attempt)
-    SELECT branch.id, m.metric, m.step, m.value, m.elapsed, 0
-    FROM unnest(%(branches)s::uuid[], %(parents)s::uuid[], %(steps)s::int[]) AS branch(id, parent, step)
-    JOIN measurements m ON m.trial_id = branch.parent AND m.step <= branch.step"""
 
 
 async def parents_of(ledger: Ledger, bodies: Sequence[TrialIn]) -> dict[int, TrialRecord]:
@@ -54,10 +48,21 @@ def branch(
     except FrazilError as error:
         error.problems = tuple(Problem(f"{pointer}/params{p.pointer}", p.detail) for p in error.problems)
         raise
-    why = {"policy": "user", "phase": "branch", "parent": parent.number, "from_step": step}
+    trial = branched(study, parent, (uri, step), params, until)
+    trial.notes, trial.tags, trial.ready = body.notes, body.tags, True
+    trial.why = {"policy": "user", "phase": "branch", **trial.why}
+    return trial
+
+
+def branched(
+    study: StudyRecord, parent: TrialRecord, place: tuple[str, int], params: Mapping[str, Any], until: int
+) -> TrialRecord:
+    """A frozen trial that stands at a checkpoint of its parent's, the URI and the step, and may run `until` a step."""
+    uri, step = place
     return TrialRecord(
-        uuid7(), study.id, study.next_number, TrialState.PAUSED, params, None, body.notes, body.tags, step=step,
-        last_step=step, until_step=until, ready=True, checkpoint_uri=uri, checkpoint_step=step, why=why,
+        uuid7(), study.id, study.next_number, TrialState.PAUSED, dict(params), step=step, last_step=step,
+        until_step=until, checkpoint_uri=uri, checkpoint_step=step,
+        why={"parent": parent.number, "from_step": step},
     )  # fmt: skip
 
 
@@ -76,17 +81,6 @@ def _place(study: StudyRecord, parent: TrialRecord, body: TrialIn, pointer: str)
     if step >= study.max_step:
         raise _refused(pointer, field, f"step {step} is the end of a run; name an earlier checkpoint")
     return uri, step
-
-
-async def copy_curves(ledger: Ledger, branches: Mapping[uuid.UUID, TrialRecord]) -> None:
-    """Gives every branch, by the id of its own, the points of its parent up to where it begins."""
-    if branches:
-        parameters = {
-            "branches": list(branches),
-            "parents": [parent.id for parent in branches.values()],
-            "steps": [ledger.trials[id_].step for id_ in branches],
-        }
-        await fetch(ledger.connection, _COPY, parameters)
 
 
 def _refused(pointer: str, field: str, detail: str) -> Refused:

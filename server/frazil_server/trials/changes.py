@@ -23,7 +23,7 @@ from ..studies.definitions import space_of
 from ..studies.models import Candidates
 from ..suggestions.models import Suggestion
 from . import rules
-from .branches import branch, copy_curves, parents_of
+from .branches import branch, parents_of
 from .ledger import Ledger
 from .models import Trial
 from .progress import retrace
@@ -63,10 +63,7 @@ async def add(
     await _refuse_taken(ledger, added)
     ledger.study.learned()
     await ledger.flush()
-    branches = {t.id: parents[body.parent] for t, body in zip(added, trials, strict=True) if body.parent is not None}
-    await copy_curves(ledger, branches)
     await ledger.score([trial.id for trial in added if trial.finished], added=True)
-    await ledger.score(list(branches))
     await ledger.flush()
     return [{"id": t.id, "number": t.number, "state": t.state, "study_state": ledger.study.state} for t in added]
 
@@ -90,7 +87,7 @@ def _add_one(
 ) -> TrialRecord:
     if body.parent is not None:
         trial = branch(ledger.study, space, parents, body, pointer)
-        ledger.add_trial(trial)
+        ledger.add_branch(trial, parents[body.parent])
         ledger.add_event("trial.added", trial, state=trial.state, parent=body.parent, from_step=trial.step)
         return trial
     for field in ("checkpoint", "until_step"):

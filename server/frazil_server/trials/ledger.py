@@ -75,6 +75,10 @@ INSERT INTO events (study_id, kind, trial_number, data)
 SELECT %(study)s, kind, number, data
 FROM unnest(%(kinds)s::text[], %(numbers)s::int[], %(datas)s::jsonb[]) AS e(kind, number, data)"""
 
+_COPY = """INSERT INTO measurements (trial_id, metric, step, value, elapsed, attempt)
+    SELECT branch.id, m.metric, m.step, m.value, m.elapsed, 0
+    FROM unnest(%(branches)s::uuid[], %(parents)s::uuid[], %(steps)s::int[]) AS branch(id, parent, step)
+    JOIN measurements m ON m.trial_id = branch.parent AND m.step <= branch.step"""
 _OUTDATE = """INSERT INTO obsolete_checkpoints (study_id, trial_id, uri)
     SELECT %(study)s, trial, uri FROM unnest(%(trials)s::uuid[], %(uris)s::text[]) AS o(trial, uri)"""
 # Passed over in silence: names that were used again since, what a completed trial came to in the end, and what a trial
@@ -158,6 +162,7 @@ class Ledger:
         self._changed: set[uuid.UUID] = set()
         self._points: list[Point] = []
         self._happenings: list[Happening] = []
+        self._parents: dict[uuid.UUID, uuid.UUID] = {}
 
     @classmethod
     async def open(cls, connection: AsyncConnection, study_id: uuid.UUID, *, lock: bool) -> Ledger:
@@ -230,6 +235,12 @@ class Ledger:
         self.study.counts[trial.state] += 1
         self.study.next_number = max(self.study.next_number, trial.number + 1)
 
+    def add_branch(self, trial: TrialRecord, parent: TrialRecord) -> None:
+        """Adds a trial that has the points of its parent's up to where it stands."""
+        self.add_trial(trial)
+        if trial.step:
+            self._parents[trial.id] = parent.id
+
     def add_points(self, points: Iterable[Point]) -> None:
         self._points += points
 
@@ -265,12 +276,22 @@ class Ledger:
                 "datas": [to_json(h.data, inf_nan_mode="strings").decode() for h in happenings],
             }  # fmt: skip
             await fetch(self.connection, _WRITE, parameters)
+            await self._copy_curves()
             await self._outdate()
         if changed:
             await self.score(changed)
         if self.locked and self.study != self._stored:
             await self._write_study()
             self._stored = _copy(self.study)
+
+    async def _copy_curves(self) -> None:
+        """Gives every branch the points of its parent, facts whoever measured them, and so a value."""
+        parents, self._parents = self._parents, {}
+        if parents:
+            steps = [self.trials[id_].checkpoint_step for id_ in parents]
+            parameters = {"branches": list(parents), "parents": list(parents.values()), "steps": steps}
+            await fetch(self.connection, _COPY, parameters)
+            await self.score(list(parents))
 
     async def _outdate(self) -> None:
         outdated = [(trial.id, uri) for trial in self.trials.values() for uri in trial.obsolete]

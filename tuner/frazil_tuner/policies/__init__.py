@@ -11,6 +11,7 @@ from ..space.fields import shown
 from .asha import Asha
 from .auto import Auto
 from .base import (
+    Branch,
     Continue,
     Decision,
     Pause,
@@ -34,6 +35,7 @@ from .median import Median
 from .multi_fidelity import MultiFidelity
 from .nsga2 import Nsga2
 from .options import describe_options, objections, read_options
+from .pbt import Pbt
 from .percentile import Percentile
 from .prediction_stopping import PredictionStopping
 from .random import Random
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "POLICIES",
+    "Branch",
     "Continue",
     "Decision",
     "Pause",
@@ -69,6 +72,7 @@ POLICIES: Mapping[str, type[Policy]] = MappingProxyType(
             Asha,
             Hyperband,
             Bohb,
+            Pbt,
             Median,
             Percentile,
             PredictionStopping,

@@ -33,7 +33,19 @@ class Resume:
     why: Why = field(default_factory=dict)
 
 
-Suggestion = Start | Resume
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Go on from the checkpoint of trial `number` with other params, as a trial of its own, up to step `until`. That
+    trial stays as it is. Where it has no checkpoint, the params are trained from the start.
+    """
+
+    number: int
+    params: Params
+    until: int
+    why: Why = field(default_factory=dict)
+
+
+Suggestion = Start | Resume | Branch
 
 
 @dataclass(frozen=True, slots=True)
