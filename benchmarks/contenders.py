@@ -137,12 +137,12 @@ def asked(call: Callable[[str, Any], Any], study: str, body: Any) -> Any:
     return answer["trials"][0]
 
 
-def json_client(url: str) -> Callable[[str, Any], Any]:
-    """POSTs JSON below /api/v1 over one kept-alive connection; anything but a 2xx answer is an error."""
+def json_client(url: str) -> Callable[..., Any]:
+    """Sends JSON below /api/v1 over one kept-alive connection, by POST unless said; all but 2xx answers are errors."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
 
-    def call(path: str, body: Any) -> Any:
-        connection.request("POST", f"/api/v1{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    def call(path: str, body: Any, method: str = "POST") -> Any:
+        connection.request(method, f"/api/v1{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
         response = connection.getresponse()
         content = response.read()
         if response.status >= 300:

@@ -7,7 +7,8 @@ then it is asked one point at a time, each told before the next. The first ask s
 What takes longer than the limit is marked, and larger sizes are left out for that tool. Nothing is kept between runs.
 
 Over HTTP, a real server with an embedded PostgreSQL is asked by one client with one kept-alive connection, each ask
-after the shelf has been filled again: what a training script waits for on an idle machine.
+after the shelf has been filled again: what a training script waits for on an idle machine. And a `freeze_thaw` study
+with a thousand observations decides at the end of grants of one step: what a run waits for.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ RATIO_PEER = "optuna-gp"
 MOST_SECONDS = 1.0
 MOST_BYTES = 1.5e9
 P50_TARGET, P99_TARGET = 5.0, 25.0
+DECISION_P50, DECISION_P95 = 150.0, 400.0
+SEEN, RUNS, STEPS = 1_000, 100, 50
+"""Observations of a study that decides, the runs that they are of, and the maximum of a run."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,62 @@ def timed_ask(call: Callable[[str, Any], Any]) -> float:
     return took
 
 
+def decisions_over_http(decisions: int) -> list[float]:
+    """Milliseconds of each decision of a `freeze_thaw` study with SEEN observations of RUNS frozen runs."""
+    with service_started(["http"]) as rig:
+        call = json_client(rig.addresses["http"])
+        study = {
+            "name": "decisions",
+            "space": INSTANCE.space,
+            "objectives": [{"metric": "loss"}],
+            "resource": {"name": "epoch", "min": SEEN // RUNS, "max": STEPS},
+            "policy": {"name": "asha", "eta": 2 * RUNS},  # freezes every run after its first grant
+        }
+        call("/studies", study)
+        for _ in range(RUNS):
+            trial = lease(call)
+            report(call, trial, 1, trial["until_step"])
+            freeze(call, trial, trial["until_step"])
+        call("/studies/decisions", {"policy": {"name": "freeze_thaw", "quantum": 1}}, "PATCH")
+        took: list[float] = []
+        while len(took) < decisions + 3:
+            trial = lease(call)
+            first, until = trial["from_step"] + 1, trial["until_step"]
+            while until < STEPS:
+                began = time.perf_counter()
+                answer = report(call, trial, first, until)
+                took.append(1e3 * (time.perf_counter() - began))
+                if answer["decision"] != "continue" or len(took) == decisions + 3:
+                    freeze(call, trial, until)
+                    break
+                first, until = until + 1, answer["until_step"]
+            else:
+                report(call, trial, first, until)
+                call(f"/trials/{trial['id']}:tell", {"lease": trial["lease"]["token"], "state": "COMPLETED"})
+        return took[3:]  # the first ones start workers, and have no fit to go on from
+
+
+def lease(call: Callable[..., Any]) -> dict[str, Any]:
+    while True:
+        answer = call("/studies/decisions/trials:ask", {"count": 1, "worker": "bench", "lease_seconds": 600})
+        if answer["trials"]:
+            return dict(answer["trials"][0])
+        time.sleep(answer["retry_after"])
+
+
+def report(call: Callable[..., Any], trial: Mapping[str, Any], first: int, last: int) -> Any:
+    """Steps `first` to `last` of a curve that falls to what the configuration is worth."""
+    (value,) = INSTANCE.outcomes(trial["params"]).values()
+    end = float(np.log1p(value))
+    measured = [{"step": s, "metrics": {"loss": end + 3 * np.exp(-s / 12)}} for s in range(first, last + 1)]
+    return call(f"/trials/{trial['id']}/reports", {"lease": trial["lease"]["token"], "measurements": measured})
+
+
+def freeze(call: Callable[..., Any], trial: Mapping[str, Any], step: int) -> None:
+    saved = {"uri": f"memory:{trial['number']}:{step}", "step": step}
+    call(f"/trials/{trial['id']}:pause", {"lease": trial["lease"]["token"], "step": step, "checkpoint": saved})
+
+
 SHELF = """SELECT count(*) FROM suggestions JOIN studies ON studies.id = suggestions.study_id
            WHERE suggestions.data_version = studies.data_version"""
 
@@ -205,6 +265,12 @@ def http_checks(milliseconds: Sequence[float]) -> list[Check]:
     return [at_most(f"{what} p50", cuts[49], P50_TARGET, ""), at_most(f"{what} p99", cuts[98], P99_TARGET, "")]
 
 
+def decision_checks(milliseconds: Sequence[float]) -> list[Check]:
+    cuts = quantiles(milliseconds, n=100, method="inclusive")
+    what = f"{len(milliseconds)} decisions over HTTP at {SEEN:,} observations: milliseconds at"
+    return [at_most(f"{what} p50", cuts[49], DECISION_P50, ""), at_most(f"{what} p95", cuts[94], DECISION_P95, "")]
+
+
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES))
@@ -213,6 +279,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--limit", type=float, default=60.0, help="seconds that a tool may take for one answer")
     parser.add_argument("--http-asks", type=int, default=200, help="0 leaves the server out")
     parser.add_argument("--http-trials", type=int, default=30, help="in the study when the first of them comes")
+    parser.add_argument("--decisions", type=int, default=60, help="of freeze_thaw over HTTP; 0 leaves them out")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where drivers' last words go")
     parser.add_argument("--json", type=Path, metavar="FILE")
     return parser.parse_args(argv)
@@ -230,15 +297,20 @@ def main(argv: Sequence[str]) -> None:
             continue
         costs += costs_of(peer, given)
     milliseconds = asks_over_http(given.http_asks, given.http_trials) if given.http_asks else []
-    found = [*checks(costs), *(http_checks(milliseconds) if milliseconds else [])]
-    report(console, given, costs, milliseconds, found)
+    decided = decisions_over_http(given.decisions) if given.decisions else []
+    found = [
+        *checks(costs),
+        *(http_checks(milliseconds) if milliseconds else []),
+        *(decision_checks(decided) if decided else []),
+    ]
+    tell(console, given, costs, {"http_ms": milliseconds, "decision_ms": decided}, found)
 
 
-def report(
+def tell(
     console: Console,
     given: argparse.Namespace,
     costs: Sequence[Cost],
-    milliseconds: Sequence[float],
+    milliseconds: Mapping[str, Sequence[float]],
     found: Sequence[Check],
 ) -> None:
     versions = {cost.peer: cost.versions for cost in costs if cost.versions}
@@ -254,7 +326,7 @@ def report(
         content = {
             "load": load,
             "costs": [asdict(cost) for cost in costs],
-            "http_ms": milliseconds,
+            **milliseconds,
             "checks": [asdict(c) for c in found],
         }
         given.json.write_text(json.dumps(content, indent=1) + "\n")

@@ -66,11 +66,14 @@ def _fits(theta: object, curves: Curves) -> bool:
 
 @dataclass(frozen=True)
 class NewcomersBelief:
-    """`learned` is the process of values at the last step as it was fitted; without one, `base` is alone."""
+    """`learned` is the process of values at the last step as it was fitted; without one, `base` is alone. `imagined`:
+    curves were extended since by what was not seen.
+    """
 
     curves: Curves
     base: CurveBelief
     learned: _Process | None = None
+    imagined: bool = False
 
     @property
     def fit(self) -> Mapping[str, Any]:
@@ -98,7 +101,7 @@ class NewcomersBelief:
         return draws
 
     def given(self, where: Where, score: Floats) -> NewcomersBelief:
-        return NewcomersBelief(self.curves.extended(where, score), self.base.given(where, score), self.learned)
+        return NewcomersBelief(self.curves.extended(where, score), self.base.given(where, score), self.learned, True)
 
     @cached_property
     def begun(self) -> Mask:
@@ -134,7 +137,8 @@ class NewcomersBelief:
 
     @cached_property
     def _processes(self) -> dict[int, _Process]:
-        return {}
+        """By step."""
+        return {} if self.imagined or self.learned is None else {self.curves.max_step: self.learned}
 
 
 @dataclass(frozen=True, slots=True)
