@@ -8,7 +8,8 @@ What takes longer than the limit is marked, and larger sizes are left out for th
 
 Over HTTP, a real server with an embedded PostgreSQL is asked by one client with one kept-alive connection, each ask
 after the shelf has been filled again: what a training script waits for on an idle machine. And a `freeze_thaw` study
-with a thousand observations decides at the end of grants of one step: what a run waits for.
+with a thousand observations decides at the end of grants of one step, each TRAINED seconds after the last: what a run
+waits for.
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ MOST_SECONDS = 1.0
 MOST_BYTES = 1.5e9
 P50_TARGET, P99_TARGET = 5.0, 25.0
 DECISION_P50, DECISION_P95 = 150.0, 400.0
-SEEN, RUNS, STEPS = 1_000, 100, 50
-"""Observations of a study that decides, the runs that they are of, and the maximum of a run."""
+SEEN, RUNS, STEPS, TRAINED = 1_000, 100, 50, 1.0
+"""Observations of a study that decides, the runs that they are of, the maximum of a run, and the seconds of a step: in
+them the shelf is filled again.
+"""
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,7 @@ def decisions_over_http(decisions: int) -> list[float]:
             trial = lease(call)
             first, until = trial["from_step"] + 1, trial["until_step"]
             while until < STEPS:
+                time.sleep(TRAINED)
                 began = time.perf_counter()
                 answer = report(call, trial, first, until)
                 took.append(1e3 * (time.perf_counter() - began))

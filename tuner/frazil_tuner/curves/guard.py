@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,8 +151,19 @@ class GuardedBelief:
         return Joined(self._mixed(where.part(begun), noisy), self.network.at(where.part(~begun), noisy=noisy), begun)
 
     def _mixed(self, where: Where, noisy: bool) -> Blend:
-        beliefs = self.network.at(where, noisy=noisy), self.process.at(where, noisy=noisy)
-        return Blend(*beliefs, np.full(len(where.step), self.share))
+        """The answer to the last question about curves that have begun is remembered: where all of them end is asked
+        by whoever learns from it, and again by whoever decides.
+        """
+        question = where.owner.tobytes(), where.step.tobytes(), noisy
+        if question not in self._answers:
+            beliefs = self.network.at(where, noisy=noisy), self.process.at(where, noisy=noisy)
+            self._answers.clear()
+            self._answers[question] = Blend(*beliefs, np.full(len(where.step), self.share))
+        return self._answers[question]
+
+    @cached_property
+    def _answers(self) -> dict[tuple[bytes, bytes, bool], Blend]:
+        return {}
 
     def draws(self, where: Where, count: int, rng: np.random.Generator) -> Floats:
         curve: Integers = np.unique(where.named(self.network.curves.size)[1], return_inverse=True)[1].ravel()

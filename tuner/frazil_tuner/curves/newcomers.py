@@ -160,9 +160,9 @@ class _Process:
         begun = np.flatnonzero(known.begun)
         if len(begun) < ENOUGH or not known.curves.x.shape[1]:
             return None
-        begun = begun[np.lexsort(known.curves.x[begun].T)]  # the order of curves means nothing
-        x = known.curves.x[begun]
-        ends = known.base.at(Where(x, begun, np.full(len(begun), step)), noisy=False).mean
+        ends = known.base.at(Where(known.curves.x[begun], begun, np.full(len(begun), step)), noisy=False).mean
+        order = np.lexsort(known.curves.x[begun].T)  # that of the curves means nothing
+        x, ends = known.curves.x[begun[order]], ends[order]
         ranks = Ranks.of(ends)
         if ranks is None:
             return None

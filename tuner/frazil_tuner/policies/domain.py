@@ -22,6 +22,8 @@ from .base import Start, Why
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from ..acquisition import Worth
     from ..history import Definition, Params, Study
     from ..numerics import Floats
@@ -99,6 +101,7 @@ class Everywhere:
         self._rng = rng
         self._space = study.search_space
         self._replicate = replicate
+        self._handed: list[Params] = []
 
     @cached_property
     def _taken(self) -> set[Hashable]:
@@ -132,9 +135,26 @@ class Everywhere:
         near = np.clip(near + reach * changed * self._rng.standard_normal(near.shape), 0.0, 1.0)
         near = self._space.snap(near)
         rows = np.concatenate([self._space.sample(self._rng, most - len(near)), near[self._space.feasible(near)]])
-        points = [Point(self._space.decode(row)) for row in rows]
-        kept = [i for i, point in enumerate(points) if self._is_free(point.params)]
-        return Offer(rows[kept], lambda i: self._take(points[kept[i]].params))
+        rows = rows[self._free(rows)]
+        return Offer(rows, lambda i: self._take(self._space.decode(rows[i])))
+
+    def _free(self, rows: Floats) -> NDArray[np.bool_]:
+        """Which snapped rows (m, dimension) are of free points: decoding each to compare it would take far longer."""
+        if self._replicate:
+            return np.ones(len(rows), dtype=bool)
+        taken = {row.tobytes() for row in (*self._tried, *map(self._row, self._handed))}
+        return np.array([row.tobytes() not in taken for row in rows + 0.0], dtype=bool)
+
+    @cached_property
+    def _tried(self) -> Floats:
+        """The rows (n, dimension) of what was tried or lies on the shelf."""
+        known = [*(trial.params for trial in self._study.trials), *self._study.shelved]
+        rows: Floats = self._study.space.encode_many(known).reshape(len(known), self._space.dimension) + 0.0
+        return rows
+
+    def _row(self, params: Params) -> Floats:
+        row: Floats = self._study.space.encode(params) + 0.0
+        return row
 
     def grid(self, resolution: int) -> Iterator[Point]:
         points = (self._take(params) for params in self._space.grid(resolution))
@@ -149,9 +169,6 @@ class Everywhere:
         nearest: Floats = row[0]
         return nearest
 
-    def _is_free(self, params: Params) -> bool:
-        return self._replicate or self._space.key(params) not in self._taken
-
     def _take(self, params: Params) -> Point | None:
         """The point if it is free, and then no longer."""
         if self._replicate:
@@ -160,6 +177,7 @@ class Everywhere:
         if key in self._taken:
             return None
         self._taken.add(key)
+        self._handed.append(params)
         return Point(params)
 
 
