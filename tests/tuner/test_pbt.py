@@ -107,9 +107,14 @@ def test_then_those_furthest_behind_go_on_the_better_first() -> None:
     assert [resume.until for resume in resumed] == [4, 4, 4, 4, 4, 6, 6]
 
 
-def test_who_has_come_to_the_end_leaves_a_place() -> None:
-    done = [run(i, i / 10, last=20, state=TrialState.COMPLETED) for i in range(8)]
-    assert [type(start) for start in policy().suggest(study(*done), 2, 0)] == [Start] * 2
+def test_who_has_come_to_the_end_keeps_its_place_until_all_have() -> None:
+    done = [run(i, i / 10, last=20, state=TrialState.COMPLETED) for i in range(7)]
+    late = run(7, 0.9, last=18)
+    assert policy().suggest(study(*done, late), 9, 0) == [Resume(7, 20, {"policy": "pbt", "phase": "exploit"})]
+    given_up = replace(late, state=PRUNED)
+    assert [type(start) for start in policy().suggest(study(*done, given_up), 9, 0)] == [Start] * 8
+    finished = replace(late, state=TrialState.COMPLETED)
+    assert [type(start) for start in policy().suggest(study(*done, finished), 9, 0)] == [Start] * 8
 
 
 def test_a_branch_keeps_to_the_context_and_the_constraints() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ..history import TrialState
 from ..space import Column
 from .base import Branch, Pause, Resume, Stop
 from .domain import domain_of
@@ -42,7 +43,8 @@ class Pbt:
     A run that is among the worst of those that have come as far is given up; in its place one of the best is branched:
     it goes on from that one's checkpoint, with numeric parameters moved a little. What the line of branches did is a
     schedule. Names, whole numbers and whatever else the network may be built by stay as they are, for the checkpoint
-    to fit.                            Jaderberg et al. 2017 (arXiv 1711.09846), with truncation selection
+    to fit. When all have come to the end another population is begun.
+                                        Jaderberg et al. 2017 (arXiv 1711.09846), with truncation selection
     """
 
     name: ClassVar[str] = "pbt"
@@ -73,9 +75,14 @@ class Pbt:
         """First the population is filled, then those who are furthest behind go on."""
         rng = np.random.default_rng(seed)
         alive = [trial for trial in study.trials if not (trial.state.finished or trial.excluded)]
-        vacant = max(self.population - len(alive) - len(study.shelved), 0)
+        vacant = max(self.population - len(alive) - len(study.shelved) - self._arrived(study, alive), 0)
         found: list[Suggestion] = [*islice(self._newcomers(study, alive, rng), min(count, vacant))]
         return [*found, *islice(self._resumed(study, alive), count - len(found))]
+
+    def _arrived(self, study: Study, alive: list[Trial]) -> int:
+        """The runs of the present generation that have come to the end: they keep their places until all have."""
+        completed = sum(trial.state is TrialState.COMPLETED and not trial.excluded for trial in study.trials)
+        return completed % self.population if alive else 0
 
     def decide(self, study: Study, trial: Trial) -> Decision:
         """Every run is frozen after its interval, so that others can go on from there."""
