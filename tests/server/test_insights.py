@@ -219,6 +219,22 @@ def test_how_a_rate_goes_with_the_batch_size_is_learned_from_the_trials(house, m
     refused(house.get(f"/studies/{study['id']}/scaling?parameter=lr"), 422, "invalid", "/query/batch")
 
 
+def test_whether_the_product_of_rate_and_decay_counts_is_read_from_the_curves(house, must, refused):
+    decay = {"name": "weight_decay", "type": "float", "low": 1e-3, "high": 1, "log": True}
+    study = house.create(space=[LR, decay], resource={"name": "epoch", "max": 4}, policy={"name": "random"})
+    told = [
+        {"params": {"lr": 10.0**-a, "weight_decay": 10.0**-b}, "state": "COMPLETED",
+         "curve": [{"step": s, "metrics": {"loss": abs(a + b - 3) + 1 / s}} for s in range(1, 5)]}
+        for a in (0.5, 1, 1.5, 2, 2.5) for b in (0.5, 1, 1.5, 2, 2.5)
+    ]  # fmt: skip
+    must(house.post(f"/studies/{study['id']}/trials", {"trials": told}))
+    found = must(house.get(f"/studies/{study['id']}/invariance?rate=lr&decay=weight_decay"))
+    assert found["holds"]
+    assert found["shares"][-1]["runs"] == 25
+    wrong = f"/studies/{study['id']}/invariance?rate=lr&decay=momentum"
+    refused(house.get(wrong), 422, "parameter_unknown", "/query/decay")
+
+
 def test_importances_are_asked_for_by_metric(house, must, refused, trade):
     assert must(ask(house, trade, "importances", metric="speed"))["metric"] == "speed"
     refused(ask(house, trade, "importances", metric="size"), 422, "metric_unknown", "/query/metric")

@@ -71,6 +71,17 @@ def batched(api):
     return study
 
 
+@pytest.fixture
+def decayed(api):
+    """A study of learning rates and weight decays, with curves."""
+    space = [{"name": name, "type": "float", "low": 1, "high": 100, "log": True} for name in ("lr", "decay")]
+    study = api.create(space=space, resource=EPOCHS)
+    curve = [{"step": step, "metrics": {"loss": 1.0 / step}} for step in range(1, 11)]
+    done = [{"params": {"lr": 1 + i, "decay": 1 + i % 4}, "state": "COMPLETED", "curve": curve} for i in range(12)]
+    api.post(f"/studies/{study['id']}/trials", {"trials": done})
+    return study
+
+
 @pytest.fixture(scope="module")
 def answered_well():
     """The operations that answered a request with success."""
@@ -83,9 +94,9 @@ def answered_well():
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 def test_no_request_of_the_document_breaks_the_server(
-    case, api, study, compared, thawing, batched, server_url, answered_well
+    case, api, study, compared, thawing, batched, decayed, server_url, answered_well
 ):
-    special = {"/comparisons": compared, "/ranking": thawing, "/scaling": batched}
+    special = {"/comparisons": compared, "/ranking": thawing, "/scaling": batched, "/invariance": decayed}
     lead_somewhere(case, api, special.get("/" + case.path.rpartition("/")[2], study))
     response = case.call_and_validate(base_url=server_url, checks=CHECKED)
     if response.status_code < 300:
@@ -114,6 +125,8 @@ def lead_somewhere(case, api, study) -> None:
         case.query = {"slice": "lr"}
     if case.path.endswith("/profiles"):
         case.query = {"studies": [study["id"]], "measure": "trials"}
+    if case.path.endswith("/invariance"):
+        case.query = {"rate": "lr", "decay": "decay"}
     if case.path.endswith("/scaling"):
         case.query = {"parameter": "lr", "batch": "size"}
     # Made-up points fit no space, and made-up schedules and norms mean nothing.

@@ -251,6 +251,13 @@ class Study:
         query = {"parameter": parameter, "batch": batch, "metric": metric}
         return knowledge.scaling(self._transport.get(f"{self._path}/scaling", **query))
 
+    def invariance(self, rate: str = "lr", decay: str = "weight_decay", metric: str | None = None) -> dict[str, Any]:
+        """Whether runs of equal rate × decay come together late in training: {"holds", "shares", …}, as the server
+        describes it. Raises `Conflict` where it is too early to say.
+        """
+        query = {"rate": rate, "decay": decay, "metric": metric}
+        return dict(self._transport.get(f"{self._path}/invariance", **query))
+
     def predict(self, points: Sequence[Mapping[str, Any]]) -> Prediction:
         """What the model expects at parameter sets. Raises `Conflict` where there is no model yet."""
         body = {"points": list(points)}

@@ -22,6 +22,7 @@ from .best import best_of
 from .schemas import (
     BestOut,
     ImportancesOut,
+    InvarianceOut,
     ParetoOut,
     PredictionsIn,
     PredictionsOut,
@@ -104,6 +105,18 @@ async def get_scaling(
     trial's becomes at other batch sizes.
     """
     return wire.Json(await _ask(request, sight, insights.scaling, parameter, batch, metric))
+
+
+@router.get("/{study}/invariance", response_model=InvarianceOut)
+async def get_invariance(
+    sight: Seen,
+    request: Request,
+    rate: Annotated[Name, Query(description="The learning rate.")],
+    decay: Annotated[Name, Query(description="The decoupled weight decay.")],
+    metric: Metric = None,
+) -> Response:
+    """Whether runs of equal learning rate × weight decay come together late in training, with the evidence."""
+    return wire.Json(await _ask(request, sight, insights.invariance, rate, decay, metric))
 
 
 @router.get("/{study}/predictions", response_model=PredictionsOut, response_model_exclude_none=True)

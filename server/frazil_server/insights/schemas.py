@@ -106,6 +106,22 @@ class ScalingOut(BaseModel):
     )
 
 
+class ShareOut(BaseModel):
+    share: float = Field(description="Of a whole run.")
+    step: int
+    runs: int
+    by_product: float = Field(description="The share of what the runs differ by there that their product alone tells.")
+    by_rate: float = Field(description="The same of the learning rate alone.")
+
+
+class InvarianceOut(BaseModel):
+    rate: str
+    decay: str
+    metric: str
+    holds: bool
+    shares: list[ShareOut]
+
+
 class PredictionsIn(Strict):
     points: list[dict[str, Any]] = Field(min_length=1, max_length=10_000)
 

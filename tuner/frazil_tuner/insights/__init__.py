@@ -7,6 +7,7 @@ from __future__ import annotations
 from .advice import advice
 from .extrapolation import extrapolation
 from .importances import METHODS, importances
+from .invariance import invariance
 from .pareto import pareto
 from .predictions import calibration, predictions, slices
 from .profiles import profiles
@@ -20,6 +21,7 @@ __all__ = [
     "calibration",
     "extrapolation",
     "importances",
+    "invariance",
     "pareto",
     "predictions",
     "profiles",

@@ -11,6 +11,7 @@ from ..space.fields import shown
 if TYPE_CHECKING:
     from ..history import Study
     from ..policies.modelling import Model, Modelled, Quantity
+    from ..space import Space
 
 
 def quantity_of(study: Study, metric: str | None) -> Quantity:
@@ -54,3 +55,24 @@ def part_of(fitted: Model, quantity: Quantity) -> Modelled:
         if part.quantity.metric == quantity.metric:
             return part
     raise Conflict(f"no trial has a value of {quantity.metric} yet", code="too_few_trials")
+
+
+def require_positive(space: Space, name: str, pointer: str) -> None:
+    """Raises Refused (parameter_unknown, parameter_unsuited) for what is no parameter of numbers above 0."""
+    described = next((item for item in space.to_json() if item["name"] == name), None)
+    if described is None:
+        detail = (
+            f"there is no parameter {shown(name)}; the space has {', '.join(item['name'] for item in space.to_json())}"
+        )
+        raise Refused(detail, code="parameter_unknown", problems=(Problem(pointer, detail),))
+    values = [described.get("low"), *described.get("values", described.get("choices", ()))]
+    numbers = [value for value in values if value is not None]
+    positive = all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in numbers)
+    if described["type"] not in ("float", "int", "ordinal", "categorical") or not numbers or not positive:
+        raise unsuited(
+            pointer, f"{shown(name)} must be a parameter of numbers above 0, such as a learning rate or a batch size"
+        )
+
+
+def unsuited(pointer: str, detail: str) -> Refused:
+    return Refused(detail, code="parameter_unsuited", problems=(Problem(pointer, detail),))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import Conflict, Problem, Refused
+from ..errors import Conflict
 from ..numerics import FitFailed, tame
 from ..policies.modelling import finished
 from ..space import Column
 from ..space.fields import shown
-from .asking import quantity_of
+from .asking import quantity_of, require_positive, unsuited
 from .foretold import as_foretold
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def scaling(study: Study, parameter: str, batch: str, metric: str | None = None)
     """
     quantity = quantity_of(study, metric)
     for name, pointer in ((parameter, "/parameter"), (batch, "/batch")):
-        _require_positive(study.space, name, pointer)
+        require_positive(study.space, name, pointer)
     if parameter == batch:
-        raise _unsuited(
+        raise unsuited(
             "/batch", f"{shown(batch)} cannot scale with itself; name the parameter that holds the batch size"
         )
     study, foretold = as_foretold(study)
@@ -161,26 +161,6 @@ def _values(space: Space, name: str) -> list[float]:
     """The values of an ordinal or categorical parameter; none of a range."""
     described = next(item for item in space.to_json() if item["name"] == name)
     return [float(value) for value in described.get("values", described.get("choices", ()))]
-
-
-def _require_positive(space: Space, name: str, pointer: str) -> None:
-    described = next((item for item in space.to_json() if item["name"] == name), None)
-    if described is None:
-        detail = (
-            f"there is no parameter {shown(name)}; the space has {', '.join(item['name'] for item in space.to_json())}"
-        )
-        raise Refused(detail, code="parameter_unknown", problems=(Problem(pointer, detail),))
-    values = [described.get("low"), *described.get("values", described.get("choices", ()))]
-    numbers = [value for value in values if value is not None]
-    positive = all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in numbers)
-    if described["type"] not in ("float", "int", "ordinal", "categorical") or not numbers or not positive:
-        raise _unsuited(
-            pointer, f"{shown(name)} must be a parameter of numbers above 0, such as a learning rate or a batch size"
-        )
-
-
-def _unsuited(pointer: str, detail: str) -> Refused:
-    return Refused(detail, code="parameter_unsuited", problems=(Problem(pointer, detail),))
 
 
 def _require_enough(seen: _Seen, parameter: str, batch: str) -> None:
